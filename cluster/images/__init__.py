@@ -1,0 +1,1 @@
+"""Images without a container engine: Debian packages, Python wheels and our own code to OCI archives."""
