@@ -1,0 +1,1 @@
+"""Pure conversions: names here, data formats beside it; no I/O, nothing of ours above it."""
