@@ -20,7 +20,7 @@ from tephra.kube.errors import ApiError, Gone, error_from
 from tephra.kube.resources import Object, describe, resource, resource_of
 from tephra.kube.transport import CONNECT_TIMEOUT_S, Observer, Request, Retry, Transport
 
-FIELD_MANAGER = "tephra-operator"
+FIELD_MANAGER = "tephra"
 PAGE = 500  # objects per list request, as kubectl asks
 SILENCE_S = 75.0  # bookmarks come about once a minute; a longer silence is a dead stream
 
