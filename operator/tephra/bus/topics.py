@@ -1,15 +1,15 @@
 """Every topic of the core bus, in one place (DESIGN §6; VirIoT's names, refined where they lose identity).
 
 ========================================= ======================= ====================================================
-topic                                    writer → reader         payload
+topic                                     writer → reader         payload
 ========================================= ======================= ====================================================
-``TV/<tv>/c_in``                          operator → ThingVisor   retained :class:`~tephra.bus.messages.ThingVisorDesired`
-``TV/<tv>/c_out``                         ThingVisor → operator   retained :class:`~tephra.bus.messages.ThingVisorReport`
-``vSilo/<silo>/c_in``                     operator → silo         retained :class:`~tephra.bus.messages.SiloDesired`
-``vSilo/<silo>/c_out``                    silo → operator         retained :class:`~tephra.bus.messages.SiloReport`
+``TV/<tv>/c_in``                          operator → ThingVisor   :class:`.messages.ThingVisorDesired`
+``TV/<tv>/c_out``                         ThingVisor → operator   :class:`.messages.ThingVisorReport`
+``vSilo/<silo>/c_in``                     operator → silo         retained :class:`.messages.SiloDesired`
+``vSilo/<silo>/c_out``                    silo → operator         retained :class:`.messages.SiloReport`
 ``vThing/<tv>/<thing>/data_out/<entity>`` ThingVisor → silos      retained, one NGSI-LD entity
-``vThing/<tv>/<thing>/data_in/<silo>``    silo → ThingVisor       :class:`~tephra.bus.messages.Command`
-``vThing/<tv>/<thing>/repair/<silo>``     silo → ThingVisor       :class:`~tephra.bus.messages.RepairRequest`
+``vThing/<tv>/<thing>/data_in/<silo>``    silo → ThingVisor       :class:`.messages.Command`
+``vThing/<tv>/<thing>/repair/<silo>``     silo → ThingVisor       :class:`.messages.RepairRequest`
 ``vSilo/<silo>/data_in/<tv>``             ThingVisor → that silo  command results, repaired data (unicast)
 ========================================= ======================= ====================================================
 
