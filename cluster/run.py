@@ -125,9 +125,9 @@ kubectl get tephra -A
 kubectl tephra status -n tenant-a vsilo/home
 kubectl tephra tail -n tenant-a vsilo/home
 kubectl tephra why -n things thingvisor/weather
-kubectl -n tenant-a get secret home-credentials -o 'go-template={{{{index .data "ca.crt" | base64decode}}}}' > build/home-ca.crt
-mosquitto_sub -h {host} -p {port} --cafile build/home-ca.crt -u tenant \\
-  -P "$(kubectl -n tenant-a get secret home-credentials -o 'go-template={{{{.data.password | base64decode}}}}')" -t '#' -v""")
+kubectl -n tenant-a get secret home-credentials -o jsonpath='{{.data.ca\\.crt}}' | base64 -d > build/home-ca.crt
+password=$(kubectl -n tenant-a get secret home-credentials -o jsonpath='{{.data.password}}' | base64 -d)
+mosquitto_sub -h {host} -p {port} --cafile build/home-ca.crt -u tenant -P "$password" -t '#' -v""")
         if not self.existing:
             self._python("cluster", "status", "--name", self.name)
 
