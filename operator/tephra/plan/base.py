@@ -114,6 +114,47 @@ NOTHING = Plan()
 # --- what a planner sees ----------------------------------------------------------------------------------------
 
 
+class ServerCertificate(NamedTuple):
+    """What a TLS server needs, in PEM. ``renew_at``: Unix time from which the derivation gives the next one."""
+
+    certificate: str
+    """The server's certificate, then intermediate ones."""
+    key: str
+    ca: str
+    """What clients are to trust; several certificates while a CA is being replaced."""
+    renew_at: float
+
+
+class Keys(Protocol):
+    """Every credential, derived from the master key: the same arguments give the same bytes (no state, no I/O)."""
+
+    @property
+    def bus_ca(self) -> str:
+        """What clients of the core bus are to trust, PEM; empty when its URL uses no TLS."""
+
+    def password(self, uid: str, purpose: str, epoch: int = 0) -> str:
+        """A password of 192 bits, URL-safe; ``purpose`` keeps the passwords of one object apart."""
+
+    def mosquitto_hash(self, password: str) -> str:
+        """``$7$…``: the password as Mosquitto's ``password_file`` holds it after ``user:``."""
+
+    def server_certificate(self, uid: str, names: Iterable[str], now: float) -> ServerCertificate:
+        """A certificate for these host names and IP addresses (the first is the common name), valid at ``now``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the administrator chose for the whole system (contracts §7)."""
+
+    namespace: str = "tephra-system"
+    """The operator's own namespace."""
+    bus_url: str = "mqtts://tephra-bus.tephra-system.svc.cluster.local:8883"
+    """The core bus as pods reach it."""
+    cluster_domain: str = "cluster.local"
+    external_address: str = ""
+    """Host in the external endpoints of NodePort silos; empty: the address of a node."""
+
+
 @dataclass(frozen=True, slots=True)
 class BusState:
     """What the core bus said last. Keys of the reports are bus identities ``<namespace>.<name>``."""
@@ -158,6 +199,12 @@ class World(View, Protocol):
 
     @property
     def bus(self) -> BusState: ...
+
+    @property
+    def keys(self) -> Keys: ...
+
+    @property
+    def settings(self) -> Settings: ...
 
 
 class Planner(Protocol):
