@@ -1,0 +1,1 @@
+"""What tests share: real brokers, a real API server, the installed system, a tenant's client."""
