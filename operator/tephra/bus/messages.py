@@ -21,8 +21,12 @@ EPOCH = "epoch"
 """User property: which life of the ThingVisor the stream belongs to (ms since 1970 at its start)."""
 KIND = "kind"
 """User property on ``vSilo/<silo>/data_in/<tv>``: a :class:`Unicast` value."""
-THING, ENTITY, COMMAND = "thing", "entity", "cmd"
-"""User properties of a unicast message: which thing, entity and (for results) command id it is about."""
+THING, ENTITY, COMMAND, NAME = "thing", "entity", "cmd", "name"
+"""User properties of a unicast message: which thing and entity it is about; for answers also the command's id and name.
+
+The payload of a status or a result is one JSON value. With the name in every answer, a restarted silo needs no memory
+of the commands it sent.
+"""
 
 
 class Unicast(StrEnum):
