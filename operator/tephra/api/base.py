@@ -1,24 +1,51 @@
-"""What every kind shares: the strict model base, conditions, and the markers that :mod:`.crd` turns into schema.
+"""What every kind shares: the strict model base, conditions, and the markers that become schema.
 
-A model's JSON names are camelCase. Unknown fields are refused, as the API server refuses them under strict field
-validation. ``Cel`` rules and list types have no pydantic twin, so each CEL rule that guards one object also stands as
-a validator of the model (a property test holds both to the same answers); transition rules (``oldSelf``) do not.
+A model's JSON names are camelCase. Models take and refuse what the API server takes and refuses under strict field
+validation: unknown fields are errors, nothing is coerced, an explicit null counts as absent (the API server prunes
+it). A CEL rule stands beside its Python twin, a list type beside its check, so that one place says both; a property
+test holds the two to the same answers. Neighbours: :mod:`.crd` writes the schema, :mod:`.validate` judges manifests.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, core_schema
+
+JsonSchema = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Cel:
-    """One ``x-kubernetes-validations`` rule; attach to a model (``CEL``) or a field (``Annotated``)."""
+    """One ``x-kubernetes-validations`` rule over a model (``CEL``) or a whole object (``KindInfo.rules``).
+
+    ``holds`` judges the same in Python: of a model for the former, of the manifest (a dict) for the latter. Only a
+    transition rule (``oldSelf``) has none.
+    """
 
     rule: str
     message: str
-    reason: Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired"] = "FieldValueInvalid"
+    holds: Callable[[Any], bool] | None = None
+
+    def schema(self) -> JsonSchema:
+        return {"rule": self.rule, "message": self.message}
+
+
+def _refuse_repeats(keys: list[Any], what: str) -> None:
+    seen: list[Any] = []
+    for key in keys:
+        if key in seen:
+            raise ValueError(f"{what} {key!r} is there twice")
+        seen.append(key)
 
 
 @dataclass(frozen=True)
@@ -27,15 +54,40 @@ class ListMap:
 
     keys: tuple[str, ...]
 
+    def _check(self, items: list[Any]) -> list[Any]:
+        _refuse_repeats([tuple(getattr(item, key) for key in self.keys) for item in items], ", ".join(self.keys))
+        return items
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        markers = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(self.keys)}
+        return {**handler(schema), **markers}
+
 
 @dataclass(frozen=True)
 class ListSet:
     """The list is a set (``x-kubernetes-list-type: set``)."""
 
+    @staticmethod
+    def _check(items: list[Any]) -> list[Any]:
+        _refuse_repeats(items, "item")
+        return items
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        return {**handler(schema), "x-kubernetes-list-type": "set"}
+
 
 @dataclass(frozen=True)
 class FreeForm:
     """A documented hole: any JSON object is kept (``x-kubernetes-preserve-unknown-fields``)."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
 @dataclass(frozen=True)
@@ -45,7 +97,6 @@ class Column:
     name: str
     path: str
     type: Literal["string", "integer", "boolean", "date"] = "string"
-    description: str = ""
     priority: Literal[0, 1] = 0
 
 
@@ -61,13 +112,42 @@ class KindInfo:
     columns: tuple[Column, ...]
     rules: tuple[Cel, ...] = ()
     """CEL rules over the whole object (``self.metadata.name`` and ``self.spec``)."""
+    selectable: tuple[str, ...] = ()
+    """JSON paths of required string fields that ``kubectl get --field-selector`` takes."""
+
+
+def is_short_name(name: str) -> bool:
+    """Whether pods, Services and topics can be named after an object of this name with our prefixes."""
+    return len(name) <= 50 and "." not in name
 
 
 class Model(BaseModel):
     """Base of every part of a custom resource."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, alias_generator=to_camel, populate_by_name=True, frozen=True)
     CEL: ClassVar[tuple[Cel, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        known = {name for key, field in cls.model_fields.items() for name in (key, field.alias)}
+        return {key: value for key, value in data.items() if value is not None or key not in known}
+
+    @model_validator(mode="after")
+    def _rules_hold(self) -> Self:
+        for rule in self.CEL:
+            if rule.holds and not rule.holds(self):
+                raise ValueError(rule.message)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler, /) -> JsonSchema:
+        schema = handler.resolve_ref_schema(handler(core))
+        if cls.CEL:
+            schema["x-kubernetes-validations"] = [rule.schema() for rule in cls.CEL]
+        return schema
 
 
 JsonObject = Annotated[dict[str, Any], FreeForm()]
@@ -93,7 +173,8 @@ class Condition(Model):
     status: Annotated[Literal["True", "False", "Unknown"], Field(description="The judgement.")]
     observed_generation: Annotated[int, Field(description="The generation of the spec that was judged.")] = 0
     last_transition_time: Annotated[
-        str, Field(description="When the status last changed.", json_schema_extra={"format": "date-time"})
+        str,
+        Field(max_length=64, description="When the status last changed.", json_schema_extra={"format": "date-time"}),
     ]
     reason: Annotated[
         str,
@@ -141,10 +222,16 @@ class ParamsSchema(Model):
     example: Annotated[JsonObject, Field(description="Parameters that satisfy the schema.")] = {}
 
 
+Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
+"""An amount of a resource, such as 50m or 128Mi."""
+
+
 class Resources(Model):
     """Requests and limits of a container, as in a pod."""
 
     requests: Annotated[
-        dict[str, str], Field(max_length=8, description="Guaranteed amounts, for example cpu: 50m.")
+        dict[str, Quantity], Field(max_length=8, description="Guaranteed amounts, for example cpu: 50m.")
     ] = {}
-    limits: Annotated[dict[str, str], Field(max_length=8, description="Upper bounds, for example memory: 128Mi.")] = {}
+    limits: Annotated[
+        dict[str, Quantity], Field(max_length=8, description="Upper bounds, for example memory: 128Mi.")
+    ] = {}

@@ -22,7 +22,7 @@ from tephra.api.base import (
 Protocol = Literal["mqtt", "ngsiv2", "ngsi-ld", "onem2m"]
 PortProtocol = Literal["mqtt", "mqtts", "ws", "wss", "http", "https"]
 PortName = Annotated[str, Field(min_length=1, max_length=15, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
+Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[!-~]+$")]
 
 
 class BrokerPort(Model):

@@ -4,9 +4,9 @@
 vThings and who may command them. Neighbour: :mod:`tephra.plan.thingvisor`.
 """
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tephra.api.base import (
     Cel,
@@ -19,14 +19,17 @@ from tephra.api.base import (
     Status,
     Subdomain,
     Text,
+    is_short_name,
 )
+
+LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
 
 
 class LabelSelector(Model):
     """Labels that a namespace must carry."""
 
     match_labels: Annotated[
-        dict[str, Annotated[str, Field(max_length=63)]],
+        dict[str, LabelValue],
         Field(min_length=1, max_length=16, description="Every one of these labels must be there."),
     ]
 
@@ -49,14 +52,9 @@ class AccessRule(Model):
         Cel(
             "(self.from == 'Selector') == has(self.selector)",
             "selector is needed with from: Selector and refused otherwise",
+            holds=lambda rule: (rule.from_ == "Selector") == (rule.selector is not None),
         ),
     )
-
-    @model_validator(mode="after")
-    def _selector_goes_with_from(self) -> Self:
-        if (self.from_ == "Selector") != (self.selector is not None):
-            raise ValueError("selector is needed with from: Selector and refused otherwise")
-        return self
 
 
 class ThingVisorAccess(Model):
@@ -110,6 +108,8 @@ INFO = KindInfo(
         Cel(
             "size(self.metadata.name) <= 50 && !self.metadata.name.contains('.')",
             "the name of a ThingVisor has at most 50 characters and no dots: pods and topics are named after it",
+            holds=lambda manifest: is_short_name(manifest["metadata"]["name"]),
         ),
     ),
+    selectable=(".spec.type",),
 )

@@ -18,13 +18,14 @@ from tephra.api.base import (
     Status,
     Subdomain,
     Text,
+    is_short_name,
 )
 
 ThingIdText = Annotated[
     str,
     Field(
         min_length=5,
-        max_length=228,
+        max_length=227,
         pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?/[\s\S]+$",
     ),
 ]
@@ -36,6 +37,14 @@ class VThingRef(Model):
     id: Annotated[ThingIdText, Field(description="namespace/thingVisor/thing.")]
     commands: Annotated[bool | None, Field(description="Send commands too; the ThingVisor's access must allow it.")] = (
         None
+    )
+
+    CEL: ClassVar = (
+        Cel(
+            "size(bytes(self.id)) - self.id.indexOf('/', self.id.indexOf('/') + 1) <= 113",
+            "the thing in a vThing's id has at most 112 UTF-8 bytes",
+            holds=lambda ref: len(ref.id.split("/", 2)[2].encode()) <= 112,
+        ),
     )
 
 
@@ -82,7 +91,7 @@ class Endpoint(Model):
 class VThingState(Model):
     """State of one vThing of the spec."""
 
-    id: Annotated[str, Field(max_length=228, description="As in the spec.")]
+    id: Annotated[str, Field(max_length=227, description="As in the spec.")]
     state: Annotated[
         Literal["Attached", "Pending", "NotFound", "Denied", "Failed"],
         Field(description="Attached: data flow. Denied: the ThingVisor's access does not allow it."),
@@ -125,6 +134,8 @@ INFO = KindInfo(
         Cel(
             "size(self.metadata.name) <= 50 && !self.metadata.name.contains('.')",
             "the name of a VSilo is at most 50 characters without dots: its Service and bus topics are named after it",
+            holds=lambda manifest: is_short_name(manifest["metadata"]["name"]),
         ),
     ),
+    selectable=(".spec.flavour",),
 )

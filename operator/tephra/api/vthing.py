@@ -18,7 +18,7 @@ class VThingSpec(Model):
         str,
         Field(
             min_length=3,
-            max_length=164,
+            max_length=163,
             pattern=r"^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?/[\s\S]+$",
             description="thingVisor/thing; the thing is spelled as the ThingVisor announces it. It cannot be changed.",
         ),
@@ -38,6 +38,7 @@ class VThingSpec(Model):
         Cel(
             "size(bytes(self.id)) - self.id.indexOf('/') <= 113",
             "the thing in spec.id has at most 112 UTF-8 bytes",
+            holds=lambda spec: len(spec.id.partition("/")[2].encode()) <= 112,
         ),
     )
 
@@ -74,6 +75,10 @@ INFO = KindInfo(
         Cel(
             "self.metadata.name.startsWith(self.spec.id.substring(0, self.spec.id.indexOf('/')) + '.')",
             "the name of a VThing is <thingVisor>.<thing> of its spec.id, encoded (kubectl tephra name ID prints it)",
+            holds=lambda manifest: manifest["metadata"]["name"].startswith(
+                manifest["spec"]["id"].partition("/")[0] + "."
+            ),
         ),
     ),
+    selectable=(".spec.id",),
 )
