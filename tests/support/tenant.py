@@ -5,7 +5,6 @@ Plain paho with its own thread, on purpose not our BusClient: the tests must not
 
 import queue
 import ssl
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -40,7 +39,10 @@ class Refused(Exception):
 class Tenant:
     """One connection; every message received is in `messages`, in order."""
 
-    def __init__(self, url: str, user: str, password: str, ca: str | None, client_id: str = "") -> None:
+    def __init__(
+        self, url: str, user: str, password: str, ca: str | None, client_id: str = "", *, server: str = ""
+    ) -> None:
+        """`server`: the name expected in the certificate, where it is reached by another one (a forwarded port)."""
         parts = urlsplit(url)
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
@@ -50,7 +52,7 @@ class Tenant:
         )
         self._client.username_pw_set(user, password)
         if parts.scheme in {"mqtts", "wss"}:
-            self._client.tls_set_context(_trust(ca))
+            self._client.tls_set_context(_trust(ca, server))
         self._arrived: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.messages: list[Message] = []
         self._answers: dict[int, ReasonCode] = {}
@@ -132,19 +134,33 @@ class Tenant:
             raise Refused(what, code.value)
 
 
-def _trust(ca: str | None) -> ssl.SSLContext:
+class _Context(ssl.SSLContext):
+    """Asks for one server name whatever address was dialled."""
+
+    server = ""
+
+    def wrap_socket(self, sock: Any, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        if self.server:
+            kwargs["server_hostname"] = self.server
+        return super().wrap_socket(sock, *args, **kwargs)
+
+
+def _trust(ca: str | None, server: str) -> ssl.SSLContext:
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+    context.server = server
     if ca is None:
-        return ssl.create_default_context()
-    with tempfile.NamedTemporaryFile("w", suffix=".crt") as file:
-        file.write(ca)
-        file.flush()
-        return ssl.create_default_context(cafile=file.name)
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(cadata=ca)
+    return context
 
 
 @contextmanager
-def connected(url: str, user: str, password: str, ca: str | None, client_id: str = "") -> Iterator[Tenant]:
+def connected(
+    url: str, user: str, password: str, ca: str | None, client_id: str = "", *, server: str = ""
+) -> Iterator[Tenant]:
     """A tenant that is connected within the block."""
-    tenant = Tenant(url, user, password, ca, client_id).connect()
+    tenant = Tenant(url, user, password, ca, client_id, server=server).connect()
     try:
         yield tenant
     finally:

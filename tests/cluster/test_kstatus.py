@@ -1,0 +1,94 @@
+"""What `kubectl wait`, GitOps tools and kstatus make of our objects (issue row 9; facts of kstatus' own rules)."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.system import NAMESPACE, ROOT, System, condition, custom, hello, silo
+
+pytestmark = pytest.mark.cluster
+
+
+def kstatus(item: dict[str, Any]) -> str:
+    """kstatus' generic rules: InProgress, Failed or Current."""
+    status = item.get("status", {})
+    if status.get("observedGeneration", item["metadata"]["generation"]) != item["metadata"]["generation"]:
+        return "InProgress"
+    if condition(item, "Stalled").get("status") == "True":
+        return "Failed"
+    if condition(item, "Reconciling").get("status") == "True" or condition(item, "Ready").get("status") == "False":
+        return "InProgress"
+    return "Current"
+
+
+def test_a_new_object_is_in_progress_until_somebody_looks(system: System) -> None:
+    system.kubectl("-n", NAMESPACE, "scale", "deployment/tephra-operator", "--replicas=0")
+    system.kubectl("-n", NAMESPACE, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator")
+    try:
+        with system.namespace("birth") as namespace:
+            for manifest in _one_of_each(system, namespace):
+                system.apply(manifest)
+                where = manifest["metadata"].get("namespace")
+                made = system.get(manifest["kind"], manifest["metadata"]["name"], where)
+                assert made["status"]["observedGeneration"] == -1
+                assert kstatus(made) == "InProgress"
+    finally:
+        system.kubectl("-n", NAMESPACE, "scale", "deployment/tephra-operator", "--replicas=1")
+        system.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/tephra-operator", "--timeout=90s")
+        for kind in ("flavour", "thingvisortype"):
+            system.kubectl("delete", kind, "kstatus-test", "--ignore-not-found")
+
+
+def test_every_kind_becomes_ready_and_current(system: System) -> None:
+    with system.namespace("ready") as namespace:
+        try:
+            for manifest in _one_of_each(system, namespace):
+                where = manifest["metadata"].get("namespace")
+                system.apply(manifest)
+                system.wait(manifest["kind"], manifest["metadata"]["name"], where)
+                assert kstatus(system.get(manifest["kind"], manifest["metadata"]["name"], where)) == "Current"
+        finally:
+            for kind in ("flavour", "thingvisortype"):
+                system.kubectl("delete", kind, "kstatus-test", "--ignore-not-found")
+
+
+def test_examples_show_no_difference_after_reconciliation(system: System, weather: None) -> None:
+    """A server-side-apply dry run by the same manager changes neither generation nor any field of ours."""
+    for path in sorted((ROOT / "examples/weather").glob("*.yaml")):
+        before = _live(system, str(path))
+        dry = system.kubectl("apply", "--server-side", "--dry-run=server", "-o", "json", "-f", str(path))
+        assert _comparable(json.loads(dry)) == _comparable(before)
+
+
+def test_operator_writes_no_spec_of_a_user(system: System, weather: None) -> None:
+    for kind, name, namespace in (("vsilo", "home", "tenant-a"), ("thingvisor", "weather", "things")):
+        shown = system.kubectl("get", kind, name, "-n", namespace, "-o", "json", "--show-managed-fields")
+        for entry in json.loads(shown)["metadata"]["managedFields"]:
+            if entry["manager"].startswith("tephra"):
+                assert set(entry["fieldsV1"]) == {"f:status"}
+
+
+def _live(system: System, path: str) -> Any:
+    return json.loads(system.kubectl("get", "-f", path, "-o", "json"))
+
+
+def _comparable(listing: Any) -> list[Any]:
+    items = listing["items"] if listing["kind"] == "List" else [listing]
+    for item in items:
+        item["metadata"].pop("managedFields", None)
+        item["metadata"].pop("resourceVersion", None)
+        item.pop("status", None)
+    return sorted(items, key=lambda item: (item["kind"], item["metadata"]["name"]))
+
+
+def _one_of_each(system: System, namespace: str) -> list[dict[str, Any]]:
+    flavour = system.get("flavour", "mqtt")["spec"]
+    type_ = system.get("thingvisortype", "helloworld")["spec"]
+    return [
+        custom("Flavour", None, "kstatus-test", flavour),
+        custom("ThingVisorType", None, "kstatus-test", type_),
+        hello(namespace, period=3600),
+        custom("VThing", namespace, "hello.hello", {"id": "hello/hello"}),
+        silo(namespace, "home", f"{namespace}/hello/hello"),
+    ]
