@@ -1,4 +1,3 @@
-
 """Errors of the Kubernetes API: one class per HTTP meaning; each names object, cause and next step.
 
 Raised by `tephra.kube.client`. `transient` says whether the same request may succeed later without anyone

@@ -1,0 +1,54 @@
+"""Logs: one JSON object per line with the object in hand, or plain text on a terminal.
+
+Role: `tephra.app` calls :func:`configure` once. The workers of :mod:`.loop` set :data:`object_in_hand`, so that
+whatever is logged during a pass, by any library, names the object.
+"""
+
+import logging
+import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+
+import orjson
+
+object_in_hand: ContextVar[str] = ContextVar("object_in_hand", default="")
+"""``Kind namespace/name`` of what the current task works on."""
+
+
+class JsonFormatter(logging.Formatter):
+    """``{"time", "level", "logger", "message", "object"?, "error"?}``"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if item := object_in_hand.get():
+            line["object"] = item
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return orjson.dumps(line).decode()
+
+
+class TextFormatter(logging.Formatter):
+    """``12:00:00 WARNING VSilo tenant-a/home: message``"""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's own name)
+        if item := object_in_hand.get():
+            record.message = f"{item}: {record.message}"
+        return super().formatMessage(record)
+
+
+def configure(style: str = "", level: int = logging.INFO) -> None:
+    """Send all logs to stderr as ``json`` or ``text``; empty: text on a terminal, else json."""
+    handler = logging.StreamHandler()
+    text = style == "text" or (not style and sys.stderr.isatty())
+    handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for chatty in ("kopf", "aiohttp.access"):
+        logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
