@@ -59,7 +59,6 @@ class Reason(StrEnum):
     CONNECTED = "Connected"
     ATTACHED = "Attached"
     ENFORCED = "Enforced"
-    SETTLED = "Settled"
     # work goes on
     PROGRESSING = "Progressing"
     WAITING_FOR_POD = "WaitingForPod"
@@ -83,6 +82,7 @@ class Reason(StrEnum):
     WITHDRAWN = "Withdrawn"
     VTHING_NOT_FOUND = "VThingNotFound"
     ACCESS_DENIED = "AccessDenied"
+    ATTACH_FAILED = "AttachFailed"
     NOT_ENFORCED = "NotEnforced"
     # what a ThingVisor says of its source
     UNAUTHORIZED = "Unauthorized"

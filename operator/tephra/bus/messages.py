@@ -9,6 +9,7 @@ Data messages are not here: their payload is one NGSI-LD entity as it is, and th
 """
 
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import orjson
@@ -68,9 +69,13 @@ class DeclaredThing(Message):
 
 
 class ThingVisorDesired(Message):
-    """``TV/<tv>/c_in``: the ThingVisor's spec as of ``generation``."""
+    """``TV/<tv>/c_in``: the ThingVisor's spec as of ``generation``.
+
+    ``revision`` changes also when a declared vThing is edited without an edit of the ThingVisor (a hash of the content).
+    """
 
     generation: int
+    revision: str = ""
     params: dict[str, Any] = {}
     v_things: tuple[DeclaredThing, ...] = ()
 
@@ -101,15 +106,21 @@ class Health(Message):
 
 
 class ThingVisorReport(Message):
-    """``TV/<tv>/c_out``: what the ThingVisor serves, as of ``observed_generation`` of its spec."""
+    """``TV/<tv>/c_out``: what the ThingVisor serves, as of ``observed_generation`` and ``revision`` of what it was told."""
 
     observed_generation: int
+    revision: str = ""
     epoch: int
     v_things: tuple[Announcement, ...] = ()
     failures: tuple[MakeFailure, ...] = ()
     health: Health = Health()
     params_error: str = ""
     """Why the params of ``observed_generation`` were refused by the ThingVisor itself; the old ones stay in force."""
+
+    @cached_property
+    def by_thing(self) -> dict[str, Announcement]:
+        """The announcements by thing; a report may hold thousands and is asked about each."""
+        return {announcement.thing: announcement for announcement in self.v_things}
 
 
 class AttachedThing(Message):

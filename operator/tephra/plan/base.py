@@ -7,14 +7,23 @@ and only when it says something new. A planner must come to the same plan when n
 Objects are plain JSON dicts straight from the cache: read them, never change them.
 """
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
+
+import orjson
 
 from tephra.bus.messages import SiloReport, ThingVisorReport
 from tephra.bus.roles import Role
 
 Object = Mapping[str, Any]
+
+
+def fingerprint(manifest: Object) -> str:
+    """Short digest of a rendered manifest: the performer writes it as annotation ``tephra.dev/applied``, planners
+    compare it to tell whether a live child is what they ask for now."""
+    return hashlib.sha256(orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 class Key(NamedTuple):
