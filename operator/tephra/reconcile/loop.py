@@ -12,7 +12,7 @@ Neighbours: :mod:`.queue`, :mod:`.cache`, :mod:`.status`, :mod:`tephra.plan`, :m
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -32,9 +32,12 @@ SWEEP = Key("Sweep", "", "")
 
 
 class Performer(Protocol):
-    """Does one action; returns when it is in force (:mod:`tephra.act.perform`)."""
+    """Does the actions of one plan; returns when they are in force (:mod:`tephra.act.perform`).
 
-    async def perform(self, key: Key, action: Action) -> None: ...
+    It calls ``may_act`` before each, which raises when the Lease is lost; what it found is answered as notes.
+    """
+
+    async def perform(self, actions: Sequence[Action], may_act: Callable[[], None]) -> Sequence[EventNote]: ...
 
 
 class StatusWriter(Protocol):
@@ -267,16 +270,18 @@ class Engine:
             self._unsettled.pop(key, None)
         plan = planner(desired, key, self._world())
         try:
-            for action in plan.actions:
-                self._may_act()
-                await self._ports.performer.perform(key, action)
+            found = await self._ports.performer.perform(plan.actions, self._may_act)
         except ApiError as error:
             if _terminating(error):
                 return None  # the namespace goes, and the object with it
             if desired is not None and isinstance(error, BadRequest | Forbidden | Invalid):
                 await self._report(key, desired, status.refused(plan, desired, error))
             raise
-        hold = await self._report(key, desired, plan) if desired is not None else None
+        if desired is None:
+            return plan.requeue_after
+        for note in found:
+            self._ports.recorder.note(desired, note)
+        hold = await self._report(key, desired, plan)
         return min((delay for delay in (hold, plan.requeue_after) if delay is not None), default=None)
 
     def _world(self) -> Snapshot:
