@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -35,9 +36,11 @@ class Cel:
     rule: str
     message: str
     holds: Callable[[Any], bool] | None = None
+    at: str = ""
+    """Path of the field to blame, relative to the model: ``.metadata.name``."""
 
     def schema(self) -> JsonSchema:
-        return {"rule": self.rule, "message": self.message}
+        return {"rule": self.rule, "message": self.message} | ({"fieldPath": self.at} if self.at else {})
 
 
 def _refuse_repeats(keys: list[Any], what: str) -> None:
@@ -150,6 +153,18 @@ class Model(BaseModel):
         return schema
 
 
+def _without_nulls(value: Any) -> Any:
+    return {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
+
+
+def _whole_number(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = BeforeValidator(_whole_number)
+"""For integers, after Field: the API server does not tell 1.0 from 1."""
+NullsPruned = BeforeValidator(_without_nulls)
+"""For maps, after Field: a key with a null value counts as absent, as a field does."""
 JsonObject = Annotated[dict[str, Any], FreeForm()]
 Label = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 """An RFC 1123 label."""
@@ -230,8 +245,8 @@ class Resources(Model):
     """Requests and limits of a container, as in a pod."""
 
     requests: Annotated[
-        dict[str, Quantity], Field(max_length=8, description="Guaranteed amounts, for example cpu: 50m.")
+        dict[str, Quantity], Field(max_length=8, description="Guaranteed amounts, for example cpu: 50m."), NullsPruned
     ] = {}
     limits: Annotated[
-        dict[str, Quantity], Field(max_length=8, description="Upper bounds, for example memory: 128Mi.")
+        dict[str, Quantity], Field(max_length=8, description="Upper bounds, for example memory: 128Mi."), NullsPruned
     ] = {}

@@ -108,14 +108,14 @@ def root_schema(kind: Kind) -> JsonSchema:
     status = half(kind.status, f"{kind.info.kind}.status", defaults=False)
     status["default"] = {"observedGeneration": -1}
     status["properties"]["observedGeneration"]["default"] = -1
-    schema = {
+    schema: JsonSchema = {
         "description": kind.info.description,
         "type": "object",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}"},
             "kind": {"type": "string", "description": kind.info.kind},
-            "metadata": {"type": "object"},
+            "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 253}}},
             "spec": half(kind.spec, f"{kind.info.kind}.spec", defaults=True),
             "status": status,
         },

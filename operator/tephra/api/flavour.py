@@ -3,20 +3,24 @@
 A flavour that speaks a protocol we know is this one object and nothing else. Neighbour: :mod:`tephra.plan.flavour`.
 """
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from tephra.api.base import (
+    Cel,
     Column,
     JsonObject,
     KindInfo,
     ListMap,
     Model,
+    NullsPruned,
     ParamsSchema,
     Resources,
     Status,
     Text,
+    Whole,
 )
 
 Protocol = Literal["mqtt", "ngsiv2", "ngsi-ld", "onem2m"]
@@ -29,7 +33,7 @@ class BrokerPort(Model):
     """One port that tenants may connect to."""
 
     name: Annotated[PortName, Field(description="Name of the port, unique in the flavour.")]
-    port: Annotated[int, Field(ge=1, le=65535, description="Port of the broker's container.")]
+    port: Annotated[int, Field(ge=1, le=65535, description="Port of the broker's container."), Whole]
     protocol: Annotated[
         PortProtocol, Field(description="What is spoken there; the first port is the endpoint of status.")
     ]
@@ -39,7 +43,9 @@ class Probe(Model):
     """How the kubelet learns that the broker listens."""
 
     port: Annotated[
-        int, Field(ge=1, le=65535, description="Port that accepts TCP connections when the broker is ready.")
+        int,
+        Field(ge=1, le=65535, description="Port that accepts TCP connections when the broker is ready."),
+        Whole,
     ]
 
 
@@ -60,9 +66,19 @@ class Broker(Model):
     files: Annotated[
         dict[str, Annotated[str, Field(max_length=65536)]],
         Field(max_length=16, description="Configuration files by name."),
+        NullsPruned,
     ] = {}
     probe: Annotated[Probe | None, Field(description="Readiness; none means the first port.")] = None
     resources: Annotated[Resources, Field(description="Requests and limits of the broker's container.")] = Resources()
+
+    CEL: ClassVar = (
+        Cel(
+            "!has(self.files) || self.files.all(name, name.matches('^[-._a-zA-Z0-9]{1,253}$'))",
+            "the names in files are letters, digits, dots, dashes and underscores",
+            holds=lambda broker: all(re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", name) for name in broker.files),
+            at=".files",
+        ),
+    )
 
 
 class Controller(Model):

@@ -15,6 +15,7 @@ from tephra.api.base import (
     KindInfo,
     LocalSecretRef,
     Model,
+    NullsPruned,
     Placement,
     Status,
     Subdomain,
@@ -31,6 +32,7 @@ class LabelSelector(Model):
     match_labels: Annotated[
         dict[str, LabelValue],
         Field(min_length=1, max_length=16, description="Every one of these labels must be there."),
+        NullsPruned,
     ]
 
 
@@ -109,6 +111,7 @@ INFO = KindInfo(
             "size(self.metadata.name) <= 50 && !self.metadata.name.contains('.')",
             "the name of a ThingVisor has at most 50 characters and no dots: pods and topics are named after it",
             holds=lambda manifest: is_short_name(manifest["metadata"]["name"]),
+            at=".metadata.name",
         ),
     ),
     selectable=(".spec.type",),

@@ -3,11 +3,12 @@
 Written once per folder in ``thingvisors/``; users make ThingVisors of it. Neighbour: :mod:`tephra.plan.thingvisortype`.
 """
 
-from typing import Annotated, Literal
+from ipaddress import IPv6Interface, ip_interface
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tephra.api.base import Column, KindInfo, ListMap, Model, ParamsSchema, Resources, Status, Text
+from tephra.api.base import Cel, Column, KindInfo, ListMap, Model, ParamsSchema, Resources, Status, Text, Whole
 from tephra.api.flavour import Image, PortName
 
 
@@ -26,7 +27,17 @@ class TypePort(Model):
     """A port on which the ThingVisor is called by its source."""
 
     name: Annotated[PortName, Field(description="Name of the port.")]
-    port: Annotated[int, Field(ge=1, le=65535, description="Port of the container.")]
+    port: Annotated[int, Field(ge=1, le=65535, description="Port of the container."), Whole]
+
+
+def is_cidr(text: str) -> bool:
+    """Whether CEL's ``isCIDR`` takes it: host bits may be set, IPv4 inside IPv6 may not be used."""
+    try:
+        network = ip_interface(text)
+    except ValueError:
+        return False
+    mapped = isinstance(network, IPv6Interface) and network.ip.ipv4_mapped is not None
+    return "/" in text and not mapped
 
 
 class Egress(Model):
@@ -41,10 +52,19 @@ class Egress(Model):
         ),
     ]
     ports: Annotated[
-        list[Annotated[int, Field(ge=1, le=65535)]],
+        list[Annotated[int, Field(ge=1, le=65535), Whole]],
         Field(max_length=16, description="TCP ports; none means all."),
     ] = []
     protocol: Annotated[Literal["TCP", "UDP"] | None, Field(description="Transport; TCP if not given.")] = None
+
+    CEL: ClassVar = (
+        Cel(
+            "isCIDR(self.cidr)",
+            "cidr must be an address range such as 10.0.0.0/8 or 2001:db8::/32",
+            holds=lambda egress: is_cidr(egress.cidr),
+            at=".cidr",
+        ),
+    )
 
 
 class ThingVisorTypeSpec(Model):

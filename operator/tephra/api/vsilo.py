@@ -18,6 +18,7 @@ from tephra.api.base import (
     Status,
     Subdomain,
     Text,
+    Whole,
     is_short_name,
 )
 
@@ -44,6 +45,7 @@ class VThingRef(Model):
             "size(bytes(self.id)) - self.id.indexOf('/', self.id.indexOf('/') + 1) <= 113",
             "the thing in a vThing's id has at most 112 UTF-8 bytes",
             holds=lambda ref: len(ref.id.split("/", 2)[2].encode()) <= 112,
+            at=".id",
         ),
     )
 
@@ -52,7 +54,9 @@ class Credentials(Model):
     """The tenant's credentials at its broker."""
 
     epoch: Annotated[
-        int, Field(ge=0, le=1_000_000, description="Raise it to get new ones; the old ones stop working.")
+        int,
+        Field(ge=0, le=1_000_000, description="Raise it to get new ones; the old ones stop working."),
+        Whole,
     ] = 0
 
     CEL: ClassVar = (Cel("self.epoch >= oldSelf.epoch", "epoch can only be raised"),)
@@ -135,6 +139,7 @@ INFO = KindInfo(
             "size(self.metadata.name) <= 50 && !self.metadata.name.contains('.')",
             "the name of a VSilo is at most 50 characters without dots: its Service and bus topics are named after it",
             holds=lambda manifest: is_short_name(manifest["metadata"]["name"]),
+            at=".metadata.name",
         ),
     ),
     selectable=(".spec.flavour",),

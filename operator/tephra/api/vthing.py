@@ -39,6 +39,7 @@ class VThingSpec(Model):
             "size(bytes(self.id)) - self.id.indexOf('/') <= 113",
             "the thing in spec.id has at most 112 UTF-8 bytes",
             holds=lambda spec: len(spec.id.partition("/")[2].encode()) <= 112,
+            at=".id",
         ),
     )
 
@@ -78,6 +79,7 @@ INFO = KindInfo(
             holds=lambda manifest: manifest["metadata"]["name"].startswith(
                 manifest["spec"]["id"].partition("/")[0] + "."
             ),
+            at=".metadata.name",
         ),
     ),
     selectable=(".spec.id",),
