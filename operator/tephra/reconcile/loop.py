@@ -12,7 +12,7 @@ Neighbours: :mod:`.queue`, :mod:`.cache`, :mod:`.status`, :mod:`tephra.plan`, :m
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -125,6 +125,8 @@ class Engine:
         self._answering = asyncio.Event()
         self._answering.set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._probing: asyncio.Task[None] | None = None
+        self._busy: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     # --- what arrives
@@ -192,22 +194,27 @@ class Engine:
         """Take nothing new, let what is in hand finish for ``grace_s``, then cancel it."""
         self._stopping = True
         self._answering.set()
-        for key in [SWEEP] * len(self._tasks):  # wake the idle
-            self.queue.add(key._replace(name="stop"), Priority.DELETE)
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=grace_s)
-            for task in late:
+        for task in self._tasks:
+            if task not in self._busy:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        if self._busy:
+            await asyncio.wait(self._busy, timeout=grace_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _work(self) -> None:
+        me = asyncio.current_task()
+        assert me is not None
         while not self._stopping:
             taken = await self.queue.get()
+            self._busy.add(me)
             try:
                 await self._answering.wait()
                 if not self._stopping:
                     await self._handle(taken)
             finally:
+                self._busy.discard(me)
                 self.queue.done(taken.key)
 
     async def _handle(self, taken: Taken) -> None:
@@ -249,14 +256,13 @@ class Engine:
         if self._answering.is_set() and not self._stopping:
             log.warning("waiting for the API server: %s", error)
             self._answering.clear()
-            self._tasks.append(asyncio.create_task(self._probe(), name="API server probe"))
+            self._probing = asyncio.create_task(self._probe(), name="API server probe")
 
     async def _probe(self) -> None:
         while not self._stopping and not await self._ports.writer.healthy():
             await asyncio.sleep(self._tuning.probe_every_s)
         log.info("the API server answers")
         self._answering.set()
-        self._tasks.remove(asyncio.current_task())  # type: ignore[arg-type]
 
     # --- one pass
 
@@ -270,19 +276,22 @@ class Engine:
             self._unsettled.pop(key, None)
         plan = planner(desired, key, self._world())
         try:
-            found = await self._ports.performer.perform(plan.actions, self._may_act)
-        except ApiError as error:
+            found = await self._ports.performer.perform(plan.actions, self._may_act) if plan.actions else ()
+        except Exception as error:
             if _terminating(error):
                 return None  # the namespace goes, and the object with it
-            if desired is not None and isinstance(error, BadRequest | Forbidden | Invalid):
+            if desired is not None and _refused(error):
                 await self._report(key, desired, status.refused(plan, desired, error))
             raise
         if desired is None:
             return plan.requeue_after
-        for note in found:
-            self._ports.recorder.note(desired, note)
+        self._note(desired, found)
         hold = await self._report(key, desired, plan)
         return min((delay for delay in (hold, plan.requeue_after) if delay is not None), default=None)
+
+    def _note(self, item: Object, notes: Iterable[EventNote]) -> None:
+        for note in notes:
+            self._ports.recorder.note(item, note)
 
     def _world(self) -> Snapshot:
         around = self._ports.surroundings
@@ -305,8 +314,7 @@ class Engine:
         if hold > 0:
             return hold
         await self._write(key, status.manifest(desired, completed))
-        for note in plan.events:
-            self._ports.recorder.note(desired, note)
+        self._note(desired, plan.events)
         return None
 
     def _held_back(self, key: Key, generation: int, settled: bool) -> float:
@@ -339,6 +347,13 @@ def _priority(change: Change, listed: bool) -> Priority:
     return Priority.RESYNC if listed or change.what is What.REPORTED else Priority.EDIT
 
 
-def _terminating(error: ApiError) -> bool:
-    causes = error.details.get("causes") or ()
+def _terminating(error: Exception) -> bool:
+    causes = error.details.get("causes") or () if isinstance(error, ApiError) else ()
     return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+
+
+def _refused(error: Exception) -> bool:
+    """Whether somebody has to change something before a repetition can succeed."""
+    if isinstance(error, ApiError):
+        return isinstance(error, BadRequest | Forbidden | Invalid)
+    return getattr(error, "transient", True) is False
