@@ -65,17 +65,15 @@ class DeclaredThing(Message):
     """A hand-written VThing that the ThingVisor is asked to make from its params (the pull case)."""
 
     thing: str
+    revision: str = ""
+    """Digest of ``params``; the announcement or failure that answers carries it back."""
     params: dict[str, Any] = {}
 
 
 class ThingVisorDesired(Message):
-    """``TV/<tv>/c_in``: the ThingVisor's spec as of ``generation``.
-
-    ``revision`` changes also when a declared vThing is edited without an edit of the ThingVisor (a hash of the content).
-    """
+    """``TV/<tv>/c_in``: the ThingVisor's spec as of ``generation``."""
 
     generation: int
-    revision: str = ""
     params: dict[str, Any] = {}
     v_things: tuple[DeclaredThing, ...] = ()
 
@@ -88,6 +86,8 @@ class Announcement(Message):
     label: str = ""
     description: str = ""
     commands: tuple[str, ...] = ()
+    revision: str = ""
+    """Of the :class:`DeclaredThing` that it was made from; empty for things that nobody declared."""
 
 
 class MakeFailure(Message):
@@ -95,6 +95,8 @@ class MakeFailure(Message):
 
     thing: str
     message: str
+    revision: str = ""
+    """Of the :class:`DeclaredThing` that failed."""
 
 
 class Health(Message):
@@ -106,10 +108,9 @@ class Health(Message):
 
 
 class ThingVisorReport(Message):
-    """``TV/<tv>/c_out``: what the ThingVisor serves, as of ``observed_generation`` and ``revision`` of what it was told."""
+    """``TV/<tv>/c_out``: what the ThingVisor serves, as of ``observed_generation`` of its spec."""
 
     observed_generation: int
-    revision: str = ""
     epoch: int
     v_things: tuple[Announcement, ...] = ()
     failures: tuple[MakeFailure, ...] = ()
