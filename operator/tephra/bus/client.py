@@ -71,6 +71,8 @@ class Endpoint(NamedTuple):
     password: str | None = None
     ca_file: str | None = None
     """PEM file that signs the broker's certificate (``mqtts``, ``wss``); None: the system's own."""
+    ca_data: str | None = None
+    """The same as text, for who does not have it in a file."""
 
     @classmethod
     def read(cls, directory: Path) -> Self:
@@ -122,9 +124,12 @@ class BusClient:
         *,
         on_message: Callable[[Delivery], None] | None = None,
         on_connect: Callable[[bool], Awaitable[None]] | None = None,
+        on_failure: Callable[[Exception], None] | None = None,
     ) -> None:
         self.on_message = on_message
         self.on_connect = on_connect
+        self.on_failure = on_failure
+        """Told why a connection could not be made, or why it ended."""
         self.connected = asyncio.Event()
         """Set while connected and greeted."""
         self.last_error = ""
@@ -295,6 +300,8 @@ class BusClient:
                 await self._live()
             except (OSError, ValueError, BusError) as error:  # OSError: TimeoutError and ssl.SSLError too
                 self.last_error = str(error) or type(error).__name__
+                if self.on_failure:
+                    self.on_failure(error)
             if self._stopping:
                 return
             log.warning("no connection to %s: %s", self._endpoint.url, self.last_error)
@@ -328,7 +335,10 @@ class BusClient:
         address = Address(endpoint.url)
         self._connack, self._closed = loop.create_future(), loop.create_future()
         self._mqtt.username_pw_set(endpoint.username, endpoint.password)
-        self._mqtt.aim(address, ssl.create_default_context(cafile=endpoint.ca_file) if address.tls else None)
+        self._mqtt.aim(
+            address,
+            ssl.create_default_context(cafile=endpoint.ca_file, cadata=endpoint.ca_data) if address.tls else None,
+        )
         await loop.run_in_executor(None, self._mqtt.dial)
         clean = session.clean_start and not self._mqtt.connection
         self._mqtt.greet(session.expiry, session.receive_maximum, clean, session.keepalive)

@@ -60,7 +60,6 @@ def silo_role(silo: str, granted: Iterable[AttachedThing]) -> Role:
 
 def operator_role() -> Role:
     """The operator writes every desired state and reads every report; it may clear any retained topic of ours."""
-    return frozenset(
-        _sends("TV/+/c_in", "TV/+/c_out", "vSilo/+/c_in", "vSilo/+/c_out", "vThing/+/+/data_out/+")
-        + _reads(topics.TV_OUT_FILTER, topics.SILO_OUT_FILTER, "TV/+/c_in", "vSilo/+/c_in", "vThing/+/+/data_out/+")
-    )
+    written = (topics.TV_IN_FILTER, topics.TV_OUT_FILTER, topics.SILO_IN_FILTER, topics.SILO_OUT_FILTER)
+    every = (*written, topics.DATA_OUT_FILTER, topics.MARK)
+    return frozenset(_sends(*every) + _reads(*every))

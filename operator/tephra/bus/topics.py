@@ -11,6 +11,7 @@ topic                                     writer → reader         payload
 ``vThing/<tv>/<thing>/data_in/<silo>``    silo → ThingVisor       :class:`.messages.Command`
 ``vThing/<tv>/<thing>/repair/<silo>``     silo → ThingVisor       :class:`.messages.RepairRequest`
 ``vSilo/<silo>/data_in/<tv>``             ThingVisor → that silo  command results, repaired data (unicast)
+``operator/mark``                         operator → itself       what it asked for before has arrived by now
 ========================================= ======================= ====================================================
 
 ``<tv>`` and ``<silo>`` are bus identities, ``<thing>`` and ``<entity>`` encoded topic levels
@@ -24,6 +25,11 @@ from tephra.formats.names import parse_topic_level, topic_level
 
 TV_OUT_FILTER = "TV/+/c_out"
 SILO_OUT_FILTER = "vSilo/+/c_out"
+TV_IN_FILTER = "TV/+/c_in"
+SILO_IN_FILTER = "vSilo/+/c_in"
+DATA_OUT_FILTER = "vThing/+/+/data_out/+"
+MARK = "operator/mark"
+"""An identity of ours always holds a dot, so no ThingVisor or silo can be meant."""
 
 
 class DataTopic(NamedTuple):
@@ -65,6 +71,11 @@ def data_out(tv: str, thing: str, entity: str) -> str:
 def data_out_filter(tv: str, thing: str) -> str:
     """All entities of one vThing."""
     return f"vThing/{tv}/{topic_level(thing)}/data_out/+"
+
+
+def tv_data_out_filter(tv: str) -> str:
+    """All entities of all things of one ThingVisor."""
+    return f"vThing/{tv}/+/data_out/+"
 
 
 def data_in(tv: str, thing: str, silo: str) -> str:
