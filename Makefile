@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 ##@ The two commands
 .PHONY: run test
 run: setup ## Cluster, images, chart, the weather example; shows live data and leaves it running (CLUSTER=existing: your kubeconfig)
-	$(PY) -m cluster.run $(if $(filter existing,$(CLUSTER)),--existing)
+	$(PY) -m cluster.run $(if $(NAME),--name $(NAME)) $(if $(filter existing,$(CLUSTER)),--existing)
 test: lint test-unit test-cluster ## Everything: lint, types, contracts, unit, properties, then real clusters
 
 ##@ Parts of the tests

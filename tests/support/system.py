@@ -112,8 +112,12 @@ class System:
 
     def secret(self, name: str, namespace: str) -> dict[str, str]:
         """The decoded keys of a Secret."""
-        data = self.get("secret", name, namespace).get("data", {})
-        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+        return self.decode(self.get("secret", name, namespace))
+
+    @staticmethod
+    def decode(secret: Mapping[str, Any]) -> dict[str, str]:
+        """The decoded keys of a Secret object."""
+        return {key: base64.b64decode(value).decode() for key, value in secret.get("data", {}).items()}
 
     @contextmanager
     def namespace(self, prefix: str, **labels: str) -> Iterator[str]:
