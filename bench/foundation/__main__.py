@@ -1,7 +1,7 @@
 """Runs the rows of the foundation's benchmark: `python -m bench.foundation [--row N] [--quick]`.
 
-Every module named in :data:`ROWS` has ``run(quick: bool) -> None``, which sets up what it needs, prints its rows
-through :mod:`bench.report`, and cleans up. Rows that fail are reported and the others still run; the exit code then is 1.
+Every module named in :data:`ROWS` has ``run(quick: bool) -> None``, which sets up what it needs, prints its rows by
+:mod:`bench.report`, and cleans up. Rows that fail are reported and the others still run; the exit code then is 1.
 """
 
 import argparse
