@@ -37,8 +37,8 @@ __all__ = ["BusClient", "BusError", "ConnectionLost", "Delivery", "Endpoint", "N
 
 log = logging.getLogger(__name__)
 
-_FIRST_DELAY, _LAST_DELAY = 0.05, 5.0
-"""Seconds between attempts to connect: doubling from the first to the last, with jitter."""
+_FIRST_DELAY = 0.05
+"""Seconds before the second attempt to connect."""
 _PROVEN = 5.0
 """Seconds after which a connection starts the backoff anew; two clients that steal one id from each other do not."""
 _ANSWER = 5.0
@@ -75,9 +75,10 @@ class Endpoint(NamedTuple):
     """The same as text, for who does not have it in a file."""
 
     @classmethod
-    def read(cls, directory: Path) -> Self:
-        """From the files ``url``, ``username``, ``password`` and, if there is one, ``ca.crt`` of a mounted Secret."""
-        url, username, password = ((directory / name).read_text().strip() for name in ("url", "username", "password"))
+    def read(cls, directory: Path, url: str | None = None) -> Self:
+        """From the files ``url`` (unless given), ``username``, ``password`` and, if any, ``ca.crt`` of a mounted Secret."""
+        url = url or (directory / "url").read_text().strip()
+        username, password = ((directory / name).read_text().strip() for name in ("username", "password"))
         authority = directory / "ca.crt"
         return cls(url, username, password, str(authority) if authority.exists() else None)
 
@@ -100,6 +101,8 @@ class Session(NamedTuple):
     """Unacknowledged messages that we send; the broker's own limit also holds."""
     high_water: int = 2000
     """Waiting messages above which :meth:`BusClient.writable` waits."""
+    last_delay: float = 5.0
+    """Longest pause (s) between attempts to connect: they double from 50 ms, with jitter."""
 
 
 _SESSION = Session()
@@ -122,6 +125,7 @@ class BusClient:
         endpoint: Endpoint | Path,
         session: Session = _SESSION,
         *,
+        url: str | None = None,
         on_message: Callable[[Delivery], None] | None = None,
         on_connect: Callable[[bool], Awaitable[None]] | None = None,
         on_failure: Callable[[Exception], None] | None = None,
@@ -135,7 +139,8 @@ class BusClient:
         self.last_error = ""
         """Why there is no connection now; empty while there is one."""
         self._directory = endpoint if isinstance(endpoint, Path) else None
-        self._endpoint = Endpoint.read(endpoint) if isinstance(endpoint, Path) else endpoint
+        self._url = url
+        self._endpoint = Endpoint.read(endpoint, url) if isinstance(endpoint, Path) else endpoint
         self._session = session
         self._window = session.window
         self._first: deque[_Outgoing] = deque()
@@ -292,7 +297,7 @@ class BusClient:
     # -- staying connected
 
     async def _keep_connected(self) -> None:
-        delay, loop = _FIRST_DELAY, asyncio.get_running_loop()
+        delay, loop, logged = _FIRST_DELAY, asyncio.get_running_loop(), ""
         while True:
             self._nudge.clear()
             began = loop.time()
@@ -304,11 +309,13 @@ class BusClient:
                     self.on_failure(error)
             if self._stopping:
                 return
-            log.warning("no connection to %s: %s", self._endpoint.url, self.last_error)
+            if self.last_error != logged or loop.time() - began > _PROVEN:
+                logged = self.last_error
+                log.warning("no connection to %s: %s", self._endpoint.url, logged)
             delay = _FIRST_DELAY if loop.time() - began > _PROVEN else delay
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._nudge.wait(), delay * random.uniform(0.5, 1))
-            delay = min(delay * 2, _LAST_DELAY)
+            delay = min(delay * 2, self._session.last_delay)
 
     async def _live(self) -> None:
         """One connection from dialling to its end; raises why it could not be made or why it ended."""
@@ -330,7 +337,7 @@ class BusClient:
     async def _connect(self) -> bool:
         assert self._mqtt is not None
         if self._directory:
-            self._endpoint = Endpoint.read(self._directory)
+            self._endpoint = Endpoint.read(self._directory, self._url)
         loop, session, endpoint = asyncio.get_running_loop(), self._session, self._endpoint
         address = Address(endpoint.url)
         self._connack, self._closed = loop.create_future(), loop.create_future()
@@ -388,7 +395,7 @@ class BusClient:
             if (now := _contents(directory)) != seen and now:
                 seen = now
                 log.info("credentials in %s changed", directory)
-                self.update_credentials(Endpoint.read(directory))
+                self.update_credentials(Endpoint.read(directory, self._url))
 
     # -- what the connection tells (mqtt.Events)
 
