@@ -76,7 +76,7 @@ class Endpoint(NamedTuple):
 
     @classmethod
     def read(cls, directory: Path, url: str | None = None) -> Self:
-        """From the files ``url`` (unless given), ``username``, ``password`` and, if any, ``ca.crt`` of a mounted Secret."""
+        """From the files of a mounted Secret: ``url`` (unless given), ``username``, ``password``; ``ca.crt`` if any."""
         url = url or (directory / "url").read_text().strip()
         username, password = ((directory / name).read_text().strip() for name in ("username", "password"))
         authority = directory / "ca.crt"
