@@ -179,9 +179,7 @@ def link_all(directory: Path, programs: tuple[Program, ...], keys: dict[Program,
     """Fill `directory` with one symbolic link per name; the marker says it is complete."""
     directory.mkdir(exist_ok=True)
     targets = {
-        name: built(program, keys[program])
-        for program in programs
-        for name in (program.aliases or (program.name,))
+        name: built(program, keys[program]) for program in programs for name in (program.aliases or (program.name,))
     }
     for name, target in (targets | honoured_assets()).items():
         link = directory / name

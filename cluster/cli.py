@@ -154,6 +154,13 @@ def supervise(arguments: argparse.Namespace) -> None:
     asyncio.run(supervisor.run(cluster, lambda: setup.components(spec.require(cluster.name))))
 
 
+def follow(arguments: argparse.Namespace) -> None:
+    """Body of the process that follows Services and volumes."""
+    from cluster import agent
+
+    agent.run(spec.require(arguments.name))
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     whole = argparse.ArgumentParser(prog="python3 -m cluster", description="A real Kubernetes on one machine.")
@@ -195,6 +202,7 @@ def parser() -> argparse.ArgumentParser:
     one = command("assets", assets, "build what is missing; print the directory of all programs", named=False)
     one.add_argument("--kwok", action="store_true", help="with kwok")
     command("supervise", supervise, "body of the supervisor process; `up` starts it")
+    command("agent", follow, "body of the process that follows Services and volumes; `up` starts it")
     return whole
 
 

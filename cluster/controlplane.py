@@ -6,6 +6,7 @@ Pure but for `write_config`.
 """
 
 import json
+from pathlib import Path
 
 from cluster.component import Component
 from cluster.spec import API_PORT_INSIDE, HUB_ADDRESS, SERVICE_CIDR, Cluster, write_atomically
@@ -24,7 +25,13 @@ AUDIT_POLICY = {
 def write_config(cluster: Cluster) -> None:
     """Write the files that the components' flags name."""
     write_atomically(cluster.dir / "audit-policy.json", json.dumps(AUDIT_POLICY))
-    write_routes(cluster, [])
+    if not routes_file(cluster).exists():
+        write_routes(cluster, [])
+
+
+def routes_file(cluster: Cluster) -> Path:
+    """What the forwarder reads."""
+    return cluster.dir / "routes.json"
 
 
 def write_routes(cluster: Cluster, nodeports: list[int]) -> None:
@@ -37,7 +44,7 @@ def write_routes(cluster: Cluster, nodeports: list[int]) -> None:
         {"listen": f"127.0.0.1:{port}", "targets": [f"{node.address}:{port}" for node in cluster.members]}
         for port in nodeports
     ]
-    write_atomically(cluster.dir / "routes.json", json.dumps(routes))
+    write_atomically(routes_file(cluster), json.dumps(routes))
 
 
 def components(cluster: Cluster) -> list[Component]:
@@ -65,7 +72,7 @@ def components(cluster: Cluster) -> list[Component]:
 
 def forward(cluster: Cluster) -> Component:
     """The program that lets the host's loopback reach the cluster (cluster/go/forward)."""
-    flags = (f"--dial-netns=/run/netns/{cluster.hub}", f"--routes={cluster.dir / 'routes.json'}")
+    flags = (f"--dial-netns=/run/netns/{cluster.hub}", f"--routes={routes_file(cluster)}")
     return Component("forward", (str(cluster.programs / "forward"), *flags), None)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cluster.component import Component
 from cluster.errors import ClusterError
-from cluster.spec import CLUSTER_DOMAIN, DNS_VIP, POD_CIDR, Cluster, Node, write_atomically
+from cluster.spec import CLUSTER_DOMAIN, DNS_VIP, POD_CIDR, Cluster, Node, clusters_dir, write_atomically
 
 # Directory in the node's mount namespace → name below the node's state directory.
 PRIVATE = {
@@ -34,7 +34,12 @@ MARKER = "TEPHRA_CLUSTER"  # environment variable by which teardown knows every 
 
 def environment(cluster: Cluster) -> dict[str, str]:
     """Environment of every process of a cluster."""
-    return {"PATH": PATH, "HOME": "/root", MARKER: str(cluster.dir)}
+    return {
+        "PATH": PATH,
+        "HOME": "/root",
+        "TEPHRA_CLUSTER_DIR": str(clusters_dir()),
+        MARKER: str(cluster.dir),
+    }
 
 
 def holder_file(node: Node) -> Path:
@@ -225,7 +230,11 @@ def components(cluster: Cluster, node: Node) -> list[Component]:
             holder,
         ),
         Component(
-            f"{node.name}/kubelet", (str(cluster.programs / "kubelet"), *kubelet_flags), node.netns, holder, needs_api=True
+            f"{node.name}/kubelet",
+            (str(cluster.programs / "kubelet"), *kubelet_flags),
+            node.netns,
+            holder,
+            needs_api=True,
         ),
         Component(
             f"{node.name}/kube-proxy",

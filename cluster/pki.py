@@ -80,9 +80,7 @@ def make_cluster_pki(cluster: Cluster) -> None:
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
     names += [f"kubernetes.default.svc.{CLUSTER_DOMAIN}", "localhost"]
     addresses = ["127.0.0.1", HUB_ADDRESS, API_VIP]
-    make_server(
-        directory, "apiserver", "kube-apiserver", [f"DNS:{n}" for n in names] + [f"IP:{a}" for a in addresses]
-    )
+    make_server(directory, "apiserver", "kube-apiserver", [f"DNS:{n}" for n in names] + [f"IP:{a}" for a in addresses])
     make_client(directory, "front-proxy-client", "front-proxy-client", "", issuer="front-proxy-ca")
     for name, (user, group) in CLIENTS.items():
         make_client(directory, name, user, group)

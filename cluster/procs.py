@@ -80,5 +80,10 @@ async def exited(pid: int) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
+    reap(pid)
+
+
+def reap(pid: int) -> None:
+    """Take an ended child's exit code, so that it leaves the process table; others are left alone."""
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)

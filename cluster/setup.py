@@ -14,8 +14,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from cluster import build, cgroups, controlplane, doctor, kwok, load, manifests, netns, node, pki, ports, supervisor
-from cluster import testparts
+from cluster import (
+    build,
+    cgroups,
+    controlplane,
+    doctor,
+    kwok,
+    load,
+    manifests,
+    netns,
+    node,
+    pki,
+    ports,
+    supervisor,
+    testparts,
+)
 from cluster.build import say
 from cluster.component import Component
 from cluster.errors import ClusterError
@@ -25,6 +38,7 @@ from cluster.spec import (
     DNS_VIP,
     MAX_NODES,
     Cluster,
+    Node,
     check_name,
     clusters,
     clusters_dir,
@@ -32,7 +46,6 @@ from cluster.spec import (
 )
 from cluster.spec import load as load_spec
 
-REPOSITORY = Path(__file__).parent.parent
 PATIENCE = 90.0
 
 
@@ -47,7 +60,7 @@ def up(name: str, nodes: int, kwok_nodes: int, labels: dict[str, dict[str, str]]
     if supervisor.is_running(cluster):
         supervisor.ask(cluster, {"do": "reload"})
     else:
-        supervisor.start(cluster, REPOSITORY)
+        supervisor.start(cluster, testparts.REPOSITORY)
     with phase("control plane, nodes and cluster DNS"):
         fill(cluster, bin_dir)
     say(f"cluster {name!r} is up after {time.monotonic() - began:.1f} s")
@@ -115,7 +128,7 @@ def components(cluster: Cluster) -> list[Component]:
     """Everything that the supervisor of this cluster runs."""
     return [
         *controlplane.components(cluster),
-        *testparts.components(cluster, REPOSITORY),
+        *testparts.components(cluster),
         *(component for member in cluster.members for component in node.components(cluster, member)),
         *kwok.components(cluster),
     ]
@@ -136,7 +149,7 @@ def fill(cluster: Cluster, bin_dir: Path) -> None:
     wait_for("cluster DNS", lambda: resolves(cluster), cluster, "kubelet")
 
 
-def load_first(member: node.Node, images: list[Path]) -> None:
+def load_first(member: Node, images: list[Path]) -> None:
     """Load the images without which no pod starts."""
     load.wait_for_containerd(member)
     for image in images:

@@ -39,9 +39,7 @@ def clusters_dir() -> Path:
 def check_name(name: str) -> str:
     """Return `name` if it can name a cluster, else raise ClusterError."""
     if not NAME_PATTERN.fullmatch(name):
-        raise ClusterError(
-            f"cluster name {name!r}: use 1 to 40 lower-case letters, digits and '-', not first or last"
-        )
+        raise ClusterError(f"cluster name {name!r}: use 1 to 40 lower-case letters, digits and '-', not first or last")
     return name
 
 

@@ -171,8 +171,8 @@ def records(cluster: Cluster) -> dict[str, Any]:
 
 def is_running(cluster: Cluster) -> bool:
     """Whether the cluster's supervisor is alive."""
-    own = records(cluster).get("supervisor")
-    return bool(own) and procs.start_time(own["pid"]) == own["start"]
+    own = records(cluster).get("supervisor", {})
+    return bool(own) and bool(procs.start_time(own["pid"]) == own["start"])
 
 
 async def run(cluster: Cluster, plan: Callable[[], list[Component]]) -> None:
