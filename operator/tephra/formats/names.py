@@ -12,7 +12,6 @@ share a name. Neighbours: :mod:`tephra.bus.topics` builds topics from these, :mo
 """
 
 import base64
-import binascii
 import re
 from typing import NamedTuple
 
@@ -105,7 +104,7 @@ def decode_thing(encoded: str) -> str:
         else:
             thing = encoded
         canonical = encode_thing(thing) == encoded
-    except (UnicodeError, binascii.Error) as error:
+    except ValueError as error:
         raise InvalidName(f"{encoded!r} is not the image of a thing id: {error}") from error
     if not canonical:
         raise InvalidName(f"{encoded!r} is not the canonical image of a thing id")
