@@ -1,4 +1,7 @@
-"""The name codec: reversible, injective, legal in every name space, bounded. Exhaustive where small, Hypothesis beyond."""
+"""The name codec: reversible, injective, legal in every name space, bounded.
+
+Exhaustive where small, Hypothesis over Unicode beyond.
+"""
 
 import itertools
 import re
@@ -74,10 +77,9 @@ def test_different_things_have_different_names(one: tuple[str, str], other: tupl
 def test_decoding_never_guesses(text: str) -> None:
     try:
         thing = names.decode_thing(text)
-    except InvalidName as error:
-        assert repr(text) in str(error)
-    else:
-        assert names.encode_thing(thing) == text
+    except InvalidName:
+        return
+    assert names.encode_thing(thing) == text
 
 
 @given(TEXT)

@@ -135,7 +135,7 @@ class Model(BaseModel):
     def _null_is_absent(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        known = {name for key, field in cls.model_fields.items() for name in (key, field.alias)}
+        known = {field.alias for field in cls.model_fields.values()}
         return {key: value for key, value in data.items() if value is not None or key not in known}
 
     @model_validator(mode="after")
