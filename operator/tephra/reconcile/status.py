@@ -54,7 +54,9 @@ def same(status: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool:
     The order of conditions does not matter, nor whether a zero value is spelled out: the API server may add
     defaults, and removes nulls.
     """
-    return status == live or _essence(status) == _essence(live or {})
+    if live is None or status.get("observedGeneration") != live.get("observedGeneration"):
+        return False
+    return status == live or _essence(status) == _essence(live)
 
 
 def _essence(value: Any) -> Any:
