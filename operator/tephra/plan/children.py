@@ -1,0 +1,83 @@
+"""What every child has in common: names, labels, ownership; and the small kinds that need no more than data.
+
+Names of children are contracts §1. Neighbours: :mod:`.pods` renders Deployments, :mod:`.network` NetworkPolicies.
+"""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from tephra.api import API_VERSION, labels
+from tephra.plan.base import Object
+
+Manifest = dict[str, Any]
+
+
+def child(api_version: str, kind: str, name: str, owner: Object, **content: Any) -> Manifest:
+    """A manifest of what is made for ``owner``, in its namespace: labelled, and deleted with it."""
+    meta = {
+        "name": name,
+        "namespace": owner["metadata"]["namespace"],
+        "labels": owner_labels(owner),
+        "ownerReferences": [owner_reference(owner)],
+    }
+    return {"apiVersion": api_version, "kind": kind, "metadata": meta, **content}
+
+
+def owner_labels(owner: Object) -> dict[str, str]:
+    meta, kind = owner["metadata"], owner["kind"].lower()
+    return {
+        labels.MANAGED_BY: labels.TEPHRA,
+        labels.COMPONENT: kind,
+        labels.OWNER_UID: meta["uid"],
+        labels.OWNER_NAME: f"{kind}.{meta['name']}",
+    }
+
+
+def pod_selector(owner: Object) -> dict[str, str]:
+    """The labels that tell the owner's pods from all others; a Deployment's selector can never change."""
+    return {labels.OWNER_UID: owner["metadata"]["uid"], labels.COMPONENT: owner["kind"].lower()}
+
+
+def owner_reference(owner: Object) -> Manifest:
+    meta = owner["metadata"]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": owner["kind"],
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "controller": True,
+    }
+
+
+def is_ours(item: Object) -> bool:
+    """Whether the operator made it, so may change and delete it."""
+    return (item["metadata"].get("labels") or {}).get(labels.MANAGED_BY) == labels.TEPHRA
+
+
+def secret(name: str, owner: Object, data: Mapping[str, str]) -> Manifest:
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    return child("v1", "Secret", name, owner, type="Opaque", data=encoded)
+
+
+def bus_secret(name: str, owner: Object, *, url: str, username: str, password: str, ca: str) -> Manifest:
+    """How a pod reaches the core bus (contracts §2)."""
+    return secret(name, owner, {"url": url, "username": username, "password": password, "ca.crt": ca})
+
+
+def config_map(name: str, owner: Object, data: Mapping[str, str]) -> Manifest:
+    return child("v1", "ConfigMap", name, owner, data=dict(data))
+
+
+def service(name: str, owner: Object, ports: Mapping[str, int], type_: str = "ClusterIP") -> Manifest:
+    """A Service that also names a pod that is not ready yet: it has one pod, so there is no better one to wait for,
+    and clients reach it as soon as it listens."""
+    spec = {
+        "type": type_,
+        "selector": pod_selector(owner),
+        "publishNotReadyAddresses": True,
+        "ports": [
+            {"name": port, "port": number, "targetPort": number, "protocol": "TCP"} for port, number in ports.items()
+        ],
+    }
+    return child("v1", "Service", name, owner, spec=spec)
