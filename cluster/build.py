@@ -60,6 +60,7 @@ PROGRAMS = (
     Program("pause", "./pause", 5),
     Program("forward", "./forward", 5),
     Program("netpol-cni", "./netpol-cni", 5),
+    Program("testpod", "./testpod", 5),
     Program("coredns", "github.com/coredns/coredns", 90, version="v1.15.0"),
     Program("helm", "helm.sh/helm/v4/cmd/helm", 80, version="v4.3.1"),
 )

@@ -161,6 +161,13 @@ def follow(arguments: argparse.Namespace) -> None:
     agent.run(spec.require(arguments.name))
 
 
+def enforce(arguments: argparse.Namespace) -> None:
+    """Body of the process that enforces NetworkPolicies."""
+    from cluster import netpol_testpart
+
+    netpol_testpart.run(spec.require(arguments.name))
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     whole = argparse.ArgumentParser(prog="python3 -m cluster", description="A real Kubernetes on one machine.")
@@ -203,6 +210,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--kwok", action="store_true", help="with kwok")
     command("supervise", supervise, "body of the supervisor process; `up` starts it")
     command("agent", follow, "body of the process that follows Services and volumes; `up` starts it")
+    command("netpol-testpart", enforce, "body of the process that enforces NetworkPolicies; `up` starts it")
     return whole
 
 

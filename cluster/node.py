@@ -11,6 +11,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from cluster import netpol_testpart
 from cluster.component import Component
 from cluster.errors import ClusterError
 from cluster.spec import CLUSTER_DOMAIN, DNS_VIP, POD_CIDR, Cluster, Node, clusters_dir, write_atomically
@@ -114,7 +115,8 @@ def cni(cluster: Cluster, node: Node) -> dict[str, object]:
         },
     }
     portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
-    return {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge, portmap]}
+    netpol = {"type": "netpol-cni", "socket": str(netpol_testpart.socket_path(cluster))}
+    return {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge, portmap, netpol]}
 
 
 def containerd_toml(node: Node) -> str:

@@ -11,7 +11,7 @@ from cluster.component import Component
 from cluster.spec import Cluster
 
 REPOSITORY = Path(__file__).parent.parent
-COMMANDS = ("agent",)
+COMMANDS = ("agent", "netpol-testpart")
 
 
 def components(cluster: Cluster) -> list[Component]:

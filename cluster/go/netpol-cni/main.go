@@ -21,7 +21,6 @@ const patience = 10 * time.Second
 type config struct {
 	CNIVersion string          `json:"cniVersion"`
 	Socket     string          `json:"socket"`
-	Node       string          `json:"node"`
 	PrevResult json.RawMessage `json:"prevResult"`
 }
 
@@ -73,7 +72,7 @@ func announce(conf config) error {
 	args := arguments()
 	address, _, _ := strings.Cut(previous.IPs[0].Address, "/")
 	if err := json.NewEncoder(conn).Encode(map[string]string{
-		"node": conf.Node, "namespace": args["K8S_POD_NAMESPACE"], "name": args["K8S_POD_NAME"],
+		"namespace": args["K8S_POD_NAMESPACE"], "name": args["K8S_POD_NAME"],
 		"uid": args["K8S_POD_UID"], "address": address,
 	}); err != nil {
 		return err
