@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from tephra.api import labels
 from tephra.kube.errors import ApiError, BadRequest, Forbidden, Invalid, NotFound, Unreachable
-from tephra.plan.base import Action, Dependents, EventNote, Key, Object, Plan, Planner
+from tephra.plan.base import Action, BusState, Dependents, EventNote, Key, Object, Plan, Planner
 from tephra.reconcile import status
 from tephra.reconcile.cache import Cache, Change, What
 from tephra.reconcile.logs import object_in_hand
@@ -28,7 +28,8 @@ from tephra.reconcile.world import Snapshot, Surroundings
 log = logging.getLogger(__name__)
 
 SWEEP = Key("Sweep", "", "")
-"""The key under which what is left over off the cluster is removed: planned like any object, never two at a time."""
+"""What is left over off the cluster, as a key: planned like any object, so never twice at once and repeated after a
+failure. There are no finalizers: an object's last plan cleans up behind it, and the sweep finds what that missed."""
 
 
 class Performer(Protocol):
@@ -70,7 +71,7 @@ class Meter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the plan modules provide: a planner per kind, who depends on whom, and the sweep of leftovers."""
+    """What the plan modules provide: a planner per kind (and for :data:`SWEEP`), and who depends on whom."""
 
     planners: Mapping[str, Planner]
     dependents: Mapping[str, Dependents]
@@ -129,6 +130,11 @@ class Engine:
         self._busy: set[asyncio.Task[None]] = set()
         self._stopping = False
 
+    @property
+    def bus(self) -> BusState:
+        """What the bus said last."""
+        return self._ports.surroundings.bus()
+
     # --- what arrives
 
     def observe(self, item: dict[str, Any], *, gone: bool = False, listed: bool = False) -> None:
@@ -147,7 +153,7 @@ class Engine:
         for kind in self._rules.planners:
             for item in self.cache.all(kind):
                 self.queue.add(Key.of(item), Priority.RESYNC)
-        self._sweep()
+        self.sweep()
 
     def enqueue(self, key: Key, priority: Priority = Priority.DATA) -> None:
         """Something off the cluster (a report on the bus) concerns this object."""
@@ -158,7 +164,7 @@ class Engine:
         if key.kind in self._rules.planners and what is not What.ECHOED:
             self.queue.add(key, _priority(change, listed))
             if what is What.VANISHED:
-                self._sweep()
+                self.sweep()
         if what is not What.ECHOED and (owner := self._owner(key, item)):
             self.queue.add(owner, Priority.DATA)
         if dependents := self._rules.dependents.get(key.kind):
@@ -173,7 +179,8 @@ class Engine:
         kind, _, name = label.partition(".")
         return Key(self._kinds[kind], key.namespace, name) if kind in self._kinds else None
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Look for leftovers off the cluster when there is nothing more urgent."""
         if SWEEP.kind in self._rules.planners:
             self.queue.add(SWEEP, Priority.RESYNC)
 

@@ -1,0 +1,197 @@
+"""The operator's start-up, told as a story: every long-lived task, by name, and how they stop.
+
+1. Health and metrics are served from the first moment.
+2. Keys are read (made at the very first start); the cache is filled by lists, then kopf keeps it fresh. That is
+   a warm standby: ready to take over, writing nothing.
+3. The Lease is acquired. Its epoch fences off earlier leaders on the bus.
+4. The bus is joined, the catalogue applied, the workers start: from here on the engine acts.
+
+Everything runs in one event loop. Any of these tasks ending is the end of the process, which is restarted as a
+standby; losing the Lease stops every action at once. On SIGTERM the work in hand is finished (10 s at most), the Lease
+released, kopf stopped.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import sys
+import time
+
+import kopf
+
+from tephra import handlers
+from tephra.act import catalogue, keys
+from tephra.act import config as configuration
+from tephra.act.authorisers import Authoriser
+from tephra.act.authorisers.dynsec import BOOTSTRAP, Dynsec
+from tephra.act.authorisers.static import Static
+from tephra.act.bus import BusControl, Listener
+from tephra.act.config import Config
+from tephra.act.perform import Performer
+from tephra.bus.client import Endpoint
+from tephra.kube import config as cluster
+from tephra.kube.client import Client
+from tephra.kube.errors import ApiError
+from tephra.kube.lease import Lease
+from tephra.kube.resources import Object
+from tephra.plan import PLANNERS
+from tephra.plan.base import Key, Keys
+from tephra.plan.relations import DEPENDENTS, INDEXES
+from tephra.reconcile import logs
+from tephra.reconcile.cache import Cache
+from tephra.reconcile.events import EventRecorder
+from tephra.reconcile.health import HealthServer
+from tephra.reconcile.loop import Engine, Ports, Rules
+from tephra.reconcile.metrics import Metrics
+from tephra.reconcile.reports import Reports
+from tephra.reconcile.sync import WATCHES, Sync
+from tephra.reconcile.tasks import Tasks
+from tephra.reconcile.world import Surroundings
+
+log = logging.getLogger(__name__)
+
+LEASE = "tephra-operator"
+BUS_PATIENCE_S = 2.0  # a bus that is up is joined in far less; one that is not must not hold up everything else
+
+
+def main() -> None:
+    """Entry point of the operator's image."""
+    try:
+        config = configuration.read(os.environ)
+        logs.configure(config.log_format)
+        target = cluster.load()
+    except (configuration.ConfigError, cluster.ConfigError) as error:
+        sys.exit(f"tephra-operator: {error}")
+    sys.exit(asyncio.run(operate(config, target)))
+
+
+async def operate(config: Config, target: cluster.Config) -> int:
+    """Run until stopped; the exit code is 0 only after a signal."""
+    metrics = Metrics()
+    health = HealthServer(metrics.registry)
+    tasks = Tasks()
+    try:
+        async with Client(target, observer=metrics.requested) as kube:
+            await health.start(config.health_port)
+            tasks.start("loop lag", health.beat())
+            operator = Operator(config, kube, metrics, await keys.load(kube, config), tasks)
+            health.ready["caches"] = lambda: None if operator.sync.complete else "the first lists are not complete"
+            health.live["watches"] = operator.deaf
+            tasks.start("story", operator.story())
+            stopped = await tasks.first_end()
+            await operator.stop()
+            return 0 if stopped else 1
+    except (ApiError, keys.UnusableSecret) as error:
+        log.critical("cannot start: %s", error)
+        return 1
+    finally:
+        await tasks.cancel()
+        await health.close()
+
+
+class Operator:
+    """The parts, wired."""
+
+    def __init__(self, config: Config, kube: Client, metrics: Metrics, derived: Keys, tasks: Tasks) -> None:
+        self._config, self._kube, self._keys, self._tasks = config, kube, derived, tasks
+        identity = os.environ.get("POD_NAME") or f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        self._lease = Lease(kube, namespace=config.settings.namespace, name=LEASE, identity=identity)
+        self._joined = asyncio.Event()
+        # The bus and the engine know each other: what the one says, the other plans.
+        listener = Listener(self._on_report, self._on_joined, self._on_scanned)
+        self._bus = BusControl(authoriser(config, kube, derived), listener)
+        self._recorder = EventRecorder(kube, identity)
+        cache = Cache(INDEXES)
+        performer = Performer(kube, self._bus, cache, self._on_answer)
+        around = Surroundings(lambda: self._bus.state, derived, config.settings)
+        ports = Ports(performer, kube, self._recorder, metrics, self._lease, around)
+        self._engine = Engine(cache, Rules(PLANNERS, DEPENDENTS), ports)
+        self._reports = Reports(self._engine)
+        self.sync = Sync(self._engine, kube)
+        metrics.watch(self._engine, self._lease, [watch.kind for watch in WATCHES])
+        self._stop_kopf = asyncio.Event()
+
+    async def story(self) -> None:
+        """From nothing to leading; then it goes on until the Lease is lost."""
+        await self.sync.seed()
+        log.info("caches complete")
+        await self._start_kopf()
+        self._tasks.start("repair", self.sync.run())
+        epoch = await self._lease.acquire()
+        self._tasks.start("lease", self._lease.hold())
+        self._tasks.start("events", self._recorder.run())
+        if self._config.bus_managed:
+            self._tasks.start("bus secret", self._keep_bus_secret())
+        self._tasks.start("bus", self._bus.run(epoch))
+        if self._config.catalogue_dir:
+            await catalogue.apply(self._kube, self._config.catalogue_dir)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._joined.wait(), BUS_PATIENCE_S)
+        self._engine.resync()
+        self._engine.start()
+        await self._engine.join()
+
+    async def stop(self) -> None:
+        """Finish what is in hand, hand over, and end kopf (last: it cancels whatever it takes for its own)."""
+        await self._engine.stop()
+        await self._lease.release()
+        self._stop_kopf.set()
+
+    def deaf(self) -> str | None:
+        kinds = ", ".join(sorted(self.sync.deaf))
+        return f"the watches of {kinds} deliver nothing; a restart makes new ones" if kinds else None
+
+    async def _start_kopf(self) -> None:
+        started = asyncio.Event()
+        shell = kopf.operator(
+            registry=handlers.registry(self._engine, self.sync, self._kube.config, WATCHES),
+            settings=handlers.settings(WATCHES),
+            clusterwide=True,
+            ready_flag=started,
+            stop_flag=self._stop_kopf,
+        )
+        self._tasks.start("kopf", shell)
+        await started.wait()
+        self._tasks.listen_to_signals()  # kopf has put its own handlers there
+
+    async def _keep_bus_secret(self) -> None:
+        """The broker's certificate, its first account; again whenever the certificate is due."""
+        while True:
+            secret, renew_at = keys.bus_secret(self._keys, self._config.settings, time.time())
+            await self._kube.apply(secret)
+            await asyncio.sleep(max(60.0, renew_at - time.time()))
+
+    def _on_answer(self, item: Object) -> None:
+        """The API server's answer to an action, ahead of the watch."""
+        self._engine.observe(item)
+
+    def _on_report(self, key: Key) -> None:
+        self._reports.reported(key)
+
+    def _on_scanned(self) -> None:
+        """Everything retained on the bus is known, so leftovers can be found."""
+        self._engine.sweep()
+
+    def _on_joined(self) -> None:
+        """What the bus holds may be anything now."""
+        self._joined.set()
+        self._engine.resync()
+
+
+def authoriser(config: Config, kube: Client, derived: Keys) -> Authoriser:
+    """The driver that the administrator chose, logged in as the bus' first account."""
+    url = config.settings.bus_url
+    if config.bus_dir:
+        first = Endpoint.read(config.bus_dir, url)
+    else:
+        first = Endpoint(url, BOOTSTRAP, keys.bootstrap_password(derived), ca_data=derived.bus_ca or None)
+    if config.authoriser == "static":
+        return Static(kube, config.settings.namespace, first, derived.mosquitto_hash)
+    return Dynsec(first, lambda epoch: derived.password(keys.BUS, "operator", epoch))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""The long-lived tasks of the process, by name: the first to end, or a signal, is the end of all."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class Tasks:
+    """Makes them, waits for the first end, cancels the rest."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._signalled = asyncio.Event()
+        self._started = asyncio.Event()
+        self.listen_to_signals()
+
+    def start(self, name: str, work: Coroutine[Any, Any, Any]) -> None:
+        self._tasks.add(asyncio.create_task(work, name=name))
+        self._started.set()
+
+    def listen_to_signals(self) -> None:
+        """SIGTERM and SIGINT end the process in order; call it again after somebody else took them."""
+        for each in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(each, self._signalled.set)
+
+    async def first_end(self) -> bool:
+        """Wait for it; True when it was a signal."""
+        signalled = asyncio.create_task(self._signalled.wait(), name="signals")
+        self._tasks.add(signalled)
+        ended: set[asyncio.Task[Any]] = set()
+        while not ended:
+            self._started.clear()
+            more = asyncio.create_task(self._started.wait())
+            ended, _ = await asyncio.wait({*self._tasks, more}, return_when=asyncio.FIRST_COMPLETED)
+            ended.discard(more)
+            more.cancel()
+        for task in ended - {signalled}:
+            error = None if task.cancelled() else task.exception()
+            log.critical("task %r ended: %s", task.get_name(), error or "nothing more to do", exc_info=error)
+        return signalled in ended
+
+    async def cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
