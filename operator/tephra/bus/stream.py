@@ -10,7 +10,7 @@ Pure state machines: time comes in as an argument (seconds, monotonic), messages
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
@@ -115,16 +115,26 @@ class Sequencer(Generic[T]):
     session was ``resumed`` when this sequencer was made, the backlog comes first and perhaps not in order: it is
     gathered until the first unicast answer (the broker sends that behind the backlog) or for ``settle`` s.
 
+    At most ``capacity`` messages are held back, and none while there is no ``room``: streams may share a limit.
+
     Every method takes ``now`` (s, monotonic) and returns an :class:`Outcome`; :meth:`tick` is due at :attr:`deadline`.
     """
 
     def __init__(
-        self, now: float, *, resumed: bool = False, patience: float = 5.0, capacity: int = 1000, settle: float = 1.0
+        self,
+        now: float,
+        *,
+        resumed: bool = False,
+        patience: float = 5.0,
+        capacity: int = 1000,
+        room: Callable[[], bool] = lambda: True,
+        settle: float = 1.0,
     ) -> None:
         self.lost = 0
         """Messages that were given up."""
         self._patience = patience
         self._capacity = capacity
+        self._room = room
         self._started = False
         self._epoch = 0
         self._past: deque[int] = deque(maxlen=16)
@@ -210,6 +220,10 @@ class Sequencer(Generic[T]):
         self._waiting_since = now
         return self._ask(now)
 
+    def close(self) -> list[T]:
+        """The thing is no longer wanted: what was held back of it."""
+        return [item for _, item in (*self._held.values(), *self._backlog.values())]
+
     # -- before the stream has started
 
     def _start(self, epoch: int, seq: int, entity: str, item: T) -> Outcome[T]:
@@ -252,7 +266,7 @@ class Sequencer(Generic[T]):
         self._started = True
         self._seen = max(self._seen, seq)
         drop = [item]
-        if seq not in self._held and len(self._held) < self._capacity:
+        if seq not in self._held and len(self._held) < self._capacity and self._room():
             self._held[seq] = entity, item
             drop = []
         return Outcome([], drop, self._look_for_hole(now, progress=False))
