@@ -235,13 +235,14 @@ def test_a_new_pod_never_runs_outside_its_policies(namespace: Namespace) -> None
     """A pod that tries to get out the moment it starts is refused already: the CNI plugin waits for its rules."""
     address = namespace.server("server", "node-1")
     namespace.apply(policy("closed", {"app": "burglar"}, egress=[]))
-    for attempt in range(3):
-        burglar = pod(f"burglar-{attempt}", "node-1", {"app": "burglar"}, "get", f"{address}:8080")
-        burglar["spec"]["restartPolicy"] = "Never"
-        del burglar["spec"]["containers"][0]["readinessProbe"]
-        namespace.apply(burglar)
-    for attempt in range(3):
-        namespace.wait(f"pod/burglar-{attempt}", "jsonpath={.status.phase}=Failed")
+    for name, app in (("burglar-1", "burglar"), ("burglar-2", "burglar"), ("guest", "guest")):
+        caller = pod(name, "node-1", {"app": app}, "get", f"{address}:8080")
+        caller["spec"]["restartPolicy"] = "Never"
+        del caller["spec"]["containers"][0]["readinessProbe"]
+        namespace.apply(caller)
+    namespace.wait("pod/burglar-1", "jsonpath={.status.phase}=Failed")
+    namespace.wait("pod/burglar-2", "jsonpath={.status.phase}=Failed")
+    namespace.wait("pod/guest", "jsonpath={.status.phase}=Succeeded")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ wedged, and the seconds until data flowed again. Only the death of the tenant's 
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.stream import RATE, Account, Stream, account
-from tests.support.system import NAMESPACE, ROOT, System, hello, silo
+from tests.support.bed import Bed
+from tests.support.system import NAMESPACE, System, hello, silo
 
 pytestmark = pytest.mark.faults
 
@@ -31,7 +31,7 @@ class Estate:
 
     system: System
     namespace: str
-    cluster: str
+    cluster: Bed
 
     def pod(self, namespace: str, selector: str) -> str:
         """UID of the one pod that the selector names."""
@@ -49,12 +49,6 @@ class Estate:
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
 
-    def component(self, verb: str, *arguments: str) -> None:
-        """`python -m cluster stop|start|kill …` of this cluster."""
-        subprocess.run(
-            [sys.executable, "-m", "cluster", verb, *arguments, "--name", self.cluster], cwd=ROOT, check=True
-        )
-
 
 def _processes(uid: str) -> Iterator[int]:
     for process in Path("/proc").glob("[0-9]*"):
@@ -70,12 +64,12 @@ def _command(pid: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def estate(system: System, cluster_name: str) -> Iterator[Estate]:
+def estate(system: System, cluster: Bed) -> Iterator[Estate]:
     with system.namespace("faults") as namespace:
         system.apply(hello(namespace, period=1 / RATE))
         system.apply(silo(namespace, "home", f"{namespace}/hello/hello"))
         system.wait("vsilo", "home", namespace)
-        yield Estate(system, namespace, cluster_name)
+        yield Estate(system, namespace, cluster)
 
 
 def _operator(estate: Estate) -> None:
@@ -99,17 +93,17 @@ def _thing_visor(estate: Estate) -> None:
 
 
 def _api_server(estate: Estate) -> None:
-    estate.component("stop", "kube-apiserver")
+    estate.cluster.command("stop", "kube-apiserver")
     time.sleep(120)  # the outage itself
-    estate.component("start", "kube-apiserver")
+    estate.cluster.command("start", "kube-apiserver")
 
 
 def _kubelet(estate: Estate) -> None:
     [pod] = estate.system.list("pods", estate.namespace, "app.kubernetes.io/component=vsilo")
     node = pod["spec"]["nodeName"]
-    estate.component("stop", "kubelet", "--node", node)
+    estate.cluster.command("stop", "kubelet", "--node", node)
     time.sleep(300)  # the outage itself
-    estate.component("start", "kubelet", "--node", node)
+    estate.cluster.command("start", "kubelet", "--node", node)
 
 
 @pytest.mark.parametrize(
