@@ -1,0 +1,174 @@
+"""Which images there are and what goes into each; ThingVisors and their simulators are found by folder.
+
+Every Python image is Debian base → Python → locked dependencies → our code, so that all share the lower layers;
+the brokers' image is the same base with Mosquitto on top. The SDK's images hold only the packages they import:
+a change of the operator changes neither their tags nor, therefore, any running pod.
+"""
+
+import platform
+import shutil
+import tarfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cluster.images import debian, python
+from cluster.images.oci import Blob, Entry, ImageConfig, directory
+from cluster.images.recipe import Layer, Recipe, hash_files
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "operator/tephra"
+SHARED_PARTS = ("__init__.py", "bus", "formats", "names.py")
+THINGVISOR_HOME = "/opt/thingvisor"
+FOLDER_EXCLUDED = ("fixtures", "simulator", "tests", "__pycache__")
+
+
+def recipes(cache: Path) -> dict[str, Recipe]:
+    """Every image by name; ``cache`` holds apt's lists and the date of the packages."""
+    apt = cache / "apt"
+    refresh = _refreshed(cache).read_text() if _refreshed(cache).exists() else ""
+    base = Layer("debian", (*debian.BASE, refresh), _debian_base(apt))
+    interpreter = (base, Layer("python", (*debian.PYTHON, refresh), _debian_python(apt)))
+    things = (*interpreter, _dependencies("things"))
+    operator = (*interpreter, _dependencies("operator"))
+    thingvisor = Recipe(
+        "thingvisor", (*things, _package("sdk", (*SHARED_PARTS, "things"))), _python_image("-m", "tephra.things")
+    )
+    found = [
+        Recipe("operator", (*operator, _package("tephra", ())), _python_image("-m", "tephra.app")),
+        Recipe("silo", (*things, _package("silo", (*SHARED_PARTS, "silos"))), _python_image("-m", "tephra.silos")),
+        Recipe("mosquitto", (base, Layer("mosquitto", _mosquitto_inputs(refresh), _mosquitto(apt))), _BROKER),
+        thingvisor,
+    ]
+    for folder in sorted(path for path in (ROOT / "thingvisors").glob("*") if (path / "thingvisor.yaml").exists()):
+        found.append(_with_folder(thingvisor, f"thingvisor-{folder.name}", folder))
+        if (folder / "simulator").is_dir():
+            found.append(_with_folder(thingvisor, f"{folder.name}-simulator", folder / "simulator"))
+    return {recipe.name: recipe for recipe in found}
+
+
+def refresh_debian(cache: Path) -> None:
+    """From now on the Debian layers are those of today's packages; until then the ones first built are kept."""
+    _refreshed(cache).parent.mkdir(parents=True, exist_ok=True)
+    _refreshed(cache).write_text(datetime.now(tz=UTC).isoformat())
+
+
+def _refreshed(cache: Path) -> Path:
+    return cache / "apt/refreshed"
+
+
+# --- Debian -----------------------------------------------------------------------------------------
+
+
+def _debian_base(apt: Path) -> Callable[[Path, Sequence[Blob]], list[Entry]]:
+    def build(scratch: Path, _: Sequence[Blob]) -> list[Entry]:
+        root = scratch / "root"
+        debian.unpack(debian.fetch(debian.BASE, apt, scratch / "debs"), root)
+        return debian.tree(root) + debian.base_files(root)
+
+    return build
+
+
+def _debian_python(apt: Path) -> Callable[[Path, Sequence[Blob]], list[Entry]]:
+    def build(scratch: Path, below: Sequence[Blob]) -> list[Entry]:
+        root = _extract(below, scratch / "root")
+        known = {entry.path for entry in debian.tree(root)}
+        debian.unpack(debian.fetch(debian.PYTHON, apt, scratch / "debs"), root)
+        python.compile_tree(root, f"/usr/lib/python{python.VERSION}", root)
+        added = [entry for entry in debian.tree(root) if entry.path not in known]
+        return [*added, Entry("/usr/bin/python3", symlink=f"python{python.VERSION}")]
+
+    return build
+
+
+def _mosquitto_inputs(refresh: str) -> tuple[str, ...]:
+    return (*debian.MOSQUITTO, refresh, _BROKER_SCRIPT.read_text())
+
+
+def _mosquitto(apt: Path) -> Callable[[Path, Sequence[Blob]], list[Entry]]:
+    def build(scratch: Path, _: Sequence[Blob]) -> list[Entry]:
+        root = scratch / "root"
+        debian.unpack(debian.fetch(debian.MOSQUITTO, apt, scratch / "debs"), root)
+        return [
+            *debian.tree(root),
+            Entry("/usr/local/bin/tephra-mosquitto", mode=0o755, source=_BROKER_SCRIPT),
+            directory("/etc/mosquitto", owner=_BROKER_USER),
+            directory("/var/lib/mosquitto", 0o700, owner=_BROKER_USER),
+        ]
+
+    return build
+
+
+_BROKER_SCRIPT = Path(__file__).parent / "files/tephra-mosquitto"
+_BROKER_USER = 1883
+_BROKER = ImageConfig(
+    entrypoint=["/usr/local/bin/tephra-mosquitto"],
+    command=["-c", "/etc/mosquitto/mosquitto.conf"],
+    env={"PATH": "/usr/local/bin:/usr/bin:/usr/sbin"},
+    user=f"{_BROKER_USER}:{_BROKER_USER}",
+)
+
+# --- Python -----------------------------------------------------------------------------------------
+
+
+def _dependencies(name: str) -> Layer:
+    lock = ROOT / "requirements" / f"{name}.lock"
+
+    def build(scratch: Path, below: Sequence[Blob]) -> list[Entry]:
+        root = scratch / "root"
+        python.wheels(lock, root / python.DEPENDENCIES.lstrip("/"), platform.machine())
+        return _compiled(root, python.DEPENDENCIES, scratch, below)
+
+    content = lock.read_text() if lock.exists() else ""
+    return Layer(f"{name} dependencies", (content,), build)
+
+
+def _package(name: str, only: Sequence[str]) -> Layer:
+    parts = [part for part in only if (PACKAGE / part).exists()]
+
+    def build(scratch: Path, below: Sequence[Blob]) -> list[Entry]:
+        root = scratch / "root"
+        python.copy_package(PACKAGE, root / python.LIBRARY.lstrip("/"), parts)
+        return _compiled(root, python.LIBRARY, scratch, below)
+
+    return Layer(name, (hash_files(python.package_files(PACKAGE, parts), PACKAGE),), build)
+
+
+def _with_folder(base: Recipe, name: str, folder: Path) -> Recipe:
+    """``base`` with one folder's code at /opt/thingvisor, on the import path."""
+    files = [
+        path
+        for path in python.package_files(folder)
+        if not set(path.relative_to(folder).parts).intersection(FOLDER_EXCLUDED)
+    ]
+
+    def build(scratch: Path, below: Sequence[Blob]) -> list[Entry]:
+        root = scratch / "root"
+        for path in files:
+            target = root / THINGVISOR_HOME.lstrip("/") / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+        return _compiled(root, THINGVISOR_HOME, scratch, below)
+
+    environment = {**python.ENVIRONMENT, "PYTHONPATH": f"{THINGVISOR_HOME}:{python.ENVIRONMENT['PYTHONPATH']}"}
+    config = replace(base.config, env=environment, workdir=THINGVISOR_HOME)
+    return Recipe(name, (*base.layers, Layer(name, (hash_files(files, folder),), build)), config)
+
+
+def _compiled(root: Path, folder: str, scratch: Path, below: Sequence[Blob]) -> list[Entry]:
+    python.compile_tree(root, folder, _extract(below, scratch / "interpreter"))
+    return python.tree(root, folder)
+
+
+def _python_image(*arguments: str) -> ImageConfig:
+    return ImageConfig(entrypoint=["/usr/bin/python3", *arguments], env=python.ENVIRONMENT)
+
+
+def _extract(layers: Sequence[Blob], root: Path) -> Path:
+    """The two Debian layers at the bottom as a tree: enough to run the image's interpreter."""
+    root.mkdir(parents=True)
+    for blob in layers[:2]:
+        with tarfile.open(blob.path) as tar:
+            tar.extractall(root, filter="fully_trusted")
+    return root
