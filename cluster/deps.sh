@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that Tephra's own cluster, images and tests use; says nothing when all are there.
 set -eu
-packages="ca-certificates containerd runc containernetworking-plugins iproute2 iptables nftables mmdebstrap
+packages="ca-certificates containerd runc containernetworking-plugins inotify-tools iproute2 iptables nftables
  mosquitto mosquitto-clients openssl procps python3 python3-venv util-linux"
 
 missing=""
