@@ -1,16 +1,37 @@
-"""Fixtures shared by the cluster tests and the fault tests; each is made once, when the first test asks for it.
+"""Fixtures for every tier; each is made once, when the first test asks for it.
 
+`bare_api_server` and `api_server` are etcd and kube-apiserver alone, without and with our CRDs;
 `cluster` is a running Kubernetes of two real nodes at sites rome and oslo; `system` is Tephra installed on it with the
 chart; `weather` is examples/weather applied and Ready; `quiet_hello` a namespace whose source hardly ever speaks.
 """
 
+import asyncio
 import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support import bed
+from tests.support import apiserver, bed
 from tests.support.system import ROOT, System, hello
+
+
+@pytest.fixture(scope="session")
+def bare_api_server() -> Iterator[apiserver.ApiServer]:
+    """etcd and kube-apiserver, nothing installed. Shared: name what you make uniquely."""
+    with apiserver.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def api_server(bare_api_server: apiserver.ApiServer) -> apiserver.ApiServer:
+    """The same with our CRDs."""
+
+    async def install() -> None:
+        async with bare_api_server.client() as client:
+            await apiserver.install_crds(client)
+
+    asyncio.run(install())
+    return bare_api_server
 
 
 @pytest.fixture(scope="session")
