@@ -6,6 +6,7 @@ when one is here that nobody uses. Polarity: every type is good when True, excep
 """
 
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Type(StrEnum):
@@ -91,43 +92,66 @@ class Reason(StrEnum):
     BAD_RESPONSE = "BadResponse"
 
 
-CAUSE: dict[Reason, str] = {
-    Reason.READY: "Everything that the spec asks for is in place.",
-    Reason.RESOLVED: "The type or flavour was found and can be used.",
-    Reason.VALID: "The parameters, or the schema itself, passed their check.",
-    Reason.RUNNING: "The pod runs and its probes pass.",
-    Reason.ANNOUNCED: "The ThingVisor serves this now.",
-    Reason.HEALTHY: "The source answers the ThingVisor.",
-    Reason.PLACED: "The scheduler found a node.",
-    Reason.CONNECTED: "The connection stands.",
-    Reason.ATTACHED: "Data of every listed vThing flow into the silo.",
-    Reason.ENFORCED: "The bus lets every identity do what it may, and nothing else.",
-    Reason.PROGRESSING: "Work on the newest spec goes on. Wait.",
-    Reason.WAITING_FOR_POD: "The pod is being made or is starting. Wait; a first start may pull images.",
-    Reason.WAITING_FOR_BUS: "The core bus does not answer the operator. Look at the pod of the bus.",
-    Reason.WAITING_FOR_REPORT: "The pod has not yet confirmed the newest spec on the bus. Wait, then read its log.",
-    Reason.TYPE_NOT_FOUND: "No ThingVisorType has this name. Apply it, or correct spec.type.",
-    Reason.FLAVOUR_NOT_FOUND: "No Flavour has this name. Apply it, or correct spec.flavour.",
-    Reason.PARAMS_INVALID: "spec.params breaks the schema. Correct the path that the message names.",
-    Reason.SCHEMA_INVALID: "spec.params.schema is no JSON Schema, or its example breaks it. Correct it.",
-    Reason.SECRET_MISSING: "The Secret, or a required key of it, is not there. Make it in the same namespace.",
-    Reason.IMAGE_UNAVAILABLE: "The image cannot be pulled. Correct its name, or load it on the nodes.",
-    Reason.CRASH_LOOP: "The program ends again and again. The message holds its last words; read its log.",
-    Reason.UNSCHEDULABLE: "No node takes the pod. The scheduler says why: a site without nodes, or too few resources.",
-    Reason.REFUSED: "The API server refuses a child: quota, Pod Security, or a RuntimeClass that does not exist.",
-    Reason.THINGVISOR_NOT_FOUND: "The ThingVisor that spec.id names does not exist. Make it, or delete the VThing.",
-    Reason.THINGVISOR_NOT_READY: "The ThingVisor is there but does not work. Look at its own conditions.",
-    Reason.NAME_MISMATCH: "metadata.name is not the image of spec.id. Make it again under the name in the message.",
-    Reason.NOT_ANNOUNCED: "The ThingVisor does not offer this thing. Compare spec.id with what it announces.",
-    Reason.MAKE_FAILED: "The ThingVisor could not make the thing from spec.params; the message says why.",
-    Reason.WITHDRAWN: "The ThingVisor no longer offers the thing. A VThing written by hand stays until it is deleted.",
-    Reason.VTHING_NOT_FOUND: "A listed vThing is not in the catalogue. Correct its id, or wait until it is announced.",
-    Reason.ACCESS_DENIED: "The ThingVisor's spec.access does not allow this namespace. Ask its owner.",
-    Reason.ATTACH_FAILED: "The silo's controller could not attach a vThing; the message says why.",
-    Reason.NOT_ENFORCED: "The authoriser is static: an administrator must load the exported rules into the bus.",
-    Reason.UNAUTHORIZED: "The source refuses the key. Correct the Secret.",
-    Reason.UNREACHABLE: "The source does not answer. Check its address and the egress of the type.",
-    Reason.RATE_LIMITED: "The source asks for fewer requests. Raise the period.",
-    Reason.BAD_RESPONSE: "The source answers something unexpected; the message quotes it.",
+class Cause(NamedTuple):
+    """What a reason means, and what to do about it (nothing, for good news)."""
+
+    meaning: str
+    step: str = ""
+
+
+CAUSE: dict[Reason, Cause] = {
+    Reason.READY: Cause("Everything that the spec asks for is in place."),
+    Reason.RESOLVED: Cause("The type or flavour was found and can be used."),
+    Reason.VALID: Cause("The parameters, or the schema itself, passed their check."),
+    Reason.RUNNING: Cause("The pod runs and its probes pass."),
+    Reason.ANNOUNCED: Cause("The ThingVisor serves this now."),
+    Reason.HEALTHY: Cause("The source answers the ThingVisor."),
+    Reason.PLACED: Cause("The scheduler found a node."),
+    Reason.CONNECTED: Cause("The connection stands."),
+    Reason.ATTACHED: Cause("Data of every listed vThing flow into the silo."),
+    Reason.ENFORCED: Cause("The bus lets every identity do what it may, and nothing else."),
+    Reason.PROGRESSING: Cause("Work on the newest spec goes on.", "Wait."),
+    Reason.WAITING_FOR_POD: Cause("The pod is being made or is starting.", "Wait; a first start may pull images."),
+    Reason.WAITING_FOR_BUS: Cause("The core bus does not answer the operator.", "Look at the pod of the bus."),
+    Reason.WAITING_FOR_REPORT: Cause(
+        "The pod has not yet confirmed the newest spec on the bus.", "Wait, then read its log."
+    ),
+    Reason.TYPE_NOT_FOUND: Cause("No ThingVisorType has this name.", "Apply it, or correct spec.type."),
+    Reason.FLAVOUR_NOT_FOUND: Cause("No Flavour has this name.", "Apply it, or correct spec.flavour."),
+    Reason.PARAMS_INVALID: Cause("spec.params breaks the schema.", "Correct the path that the message names."),
+    Reason.SCHEMA_INVALID: Cause("spec.params.schema is no JSON Schema, or its example breaks it.", "Correct it."),
+    Reason.SECRET_MISSING: Cause(
+        "The Secret, or a required key of it, is not there.", "Make it in the same namespace."
+    ),
+    Reason.IMAGE_UNAVAILABLE: Cause("The image cannot be pulled.", "Correct its name, or load it on the nodes."),
+    Reason.CRASH_LOOP: Cause("The program ends again and again.", "The message holds its last words; read its log."),
+    Reason.UNSCHEDULABLE: Cause(
+        "No node takes the pod.", "The scheduler says why: a site without nodes, or too few resources."
+    ),
+    Reason.REFUSED: Cause(
+        "The API server refuses a child: quota, Pod Security, or a RuntimeClass that does not exist."
+    ),
+    Reason.THINGVISOR_NOT_FOUND: Cause(
+        "The ThingVisor that spec.id names does not exist.", "Make it, or delete the VThing."
+    ),
+    Reason.THINGVISOR_NOT_READY: Cause("The ThingVisor is there but does not work.", "Look at its own conditions."),
+    Reason.NAME_MISMATCH: Cause(
+        "metadata.name is not the image of spec.id.", "Make it again under the name in the message."
+    ),
+    Reason.NOT_ANNOUNCED: Cause("The ThingVisor does not offer this thing.", "Compare spec.id with what it announces."),
+    Reason.MAKE_FAILED: Cause("The ThingVisor could not make the thing from spec.params; the message says why."),
+    Reason.WITHDRAWN: Cause(
+        "The ThingVisor no longer offers the thing.", "A VThing written by hand stays until it is deleted."
+    ),
+    Reason.VTHING_NOT_FOUND: Cause(
+        "A listed vThing is not in the catalogue.", "Correct its id, or wait until it is announced."
+    ),
+    Reason.ACCESS_DENIED: Cause("The ThingVisor's spec.access does not allow this namespace.", "Ask its owner."),
+    Reason.ATTACH_FAILED: Cause("The silo's controller could not attach a vThing; the message says why."),
+    Reason.NOT_ENFORCED: Cause("The authoriser is static: an administrator must load the exported rules into the bus."),
+    Reason.UNAUTHORIZED: Cause("The source refuses the key.", "Correct the Secret."),
+    Reason.UNREACHABLE: Cause("The source does not answer.", "Check its address and the egress of the type."),
+    Reason.RATE_LIMITED: Cause("The source asks for fewer requests.", "Raise the period."),
+    Reason.BAD_RESPONSE: Cause("The source answers something unexpected; the message quotes it."),
 }
-"""What each reason means and what to do, for the reference and for ``kubectl tephra why``."""
+"""For the reference and for ``kubectl tephra why``."""

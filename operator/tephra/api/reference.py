@@ -117,7 +117,7 @@ def conditions_page() -> str:
         *(f"| `{kind}` | {meaning} |" for kind, meaning in MEANING.items()),
         "\n| reason | what it means, what to do |",
         "|---|---|",
-        *(f"| `{reason}` | {cause} |" for reason, cause in CAUSE.items()),
+        *(f"| `{reason}` | {' '.join(cause).strip()} |" for reason, cause in CAUSE.items()),
     ]
     return "\n".join(lines) + "\n"
 
