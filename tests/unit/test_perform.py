@@ -8,6 +8,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+
 from tephra.act.perform import VERIFY_S, NotOurs, Performer, holds
 from tephra.api import labels
 from tephra.bus.roles import Role
