@@ -78,13 +78,15 @@ def silo(*ids: str, generation: int = 1, **spec: Any) -> Manifest:
 
 def visor_report(*things: str, observed: int = 1, **said: Any) -> ThingVisorReport:
     announced = tuple(Announcement(thing=thing) for thing in things)
-    return ThingVisorReport(**{"observed_generation": observed, "epoch": LONG_AGO, "v_things": announced} | said)
+    report: dict[str, Any] = {"observed_generation": observed, "epoch": LONG_AGO, "v_things": announced}
+    return ThingVisorReport(**report | said)
 
 
 def confirm(told: SiloDesired, **said: Any) -> SiloReport:
     """What a controller says that has put everything in force."""
     attached = tuple(Attachment(id=thing.id, state=AttachmentState.ATTACHED) for thing in told.v_things)
-    report = {"observed_generation": told.generation, "revision": told.revision, "epoch": 1, "broker_ready": True}
+    report: dict[str, Any] = {"observed_generation": told.generation, "revision": told.revision}
+    report |= {"epoch": 1, "broker_ready": True}
     return SiloReport(**report | {"v_things": attached} | said)
 
 
@@ -219,4 +221,4 @@ def condition(plan: Plan, type_: str) -> tuple[str, str]:
 
 def message(plan: Plan, type_: str = "Ready") -> str:
     assert plan.status is not None
-    return next(each["message"] for each in plan.status["conditions"] if each["type"] == type_)
+    return next(str(each["message"]) for each in plan.status["conditions"] if each["type"] == type_)

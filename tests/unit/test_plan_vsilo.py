@@ -1,6 +1,7 @@
 """VSilo: what a tenant gets, who is let in, and what the conditions say on the way (contracts §1, §2, §4, §5)."""
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from cryptography import x509
 
 from tephra.bus.messages import Attachment, AttachmentState
 from tephra.bus.roles import Access
-from tephra.plan.base import BusAccess, BusForget, BusPublish, Plan, Settings
+from tephra.plan.base import BusAccess, BusForget, BusPublish, BusState, Plan, Settings
 from tests.support import worlds
 from tests.support.worlds import World, applied, condition, confirm, message, silo, told_silo
 
@@ -202,7 +203,7 @@ def test_without_the_bus_the_state_is_unknown_and_nothing_is_sent_there() -> Non
     item = silo(THING)
     hand = world(item)
     hand.settle(item)
-    hand.bus = worlds.BusState()
+    hand.bus = BusState()
     plan = hand.plan(item)
     assert condition(plan, "Ready") == ("Unknown", "WaitingForBus")
     assert not plan.settled
@@ -220,7 +221,7 @@ def test_a_broker_that_died_is_not_ready() -> None:
 def test_static_authoriser_is_told_but_does_not_matter() -> None:
     item = silo(THING)
     hand = world(item)
-    hand.bus = worlds.replace(hand.bus, enforced=False)
+    hand.bus = replace(hand.bus, enforced=False)
     plan = hand.settle(item)
     assert condition(plan, "TenancyEnforced") == ("False", "NotEnforced")
     assert condition(plan, "Ready") == ("True", "Ready")
@@ -351,7 +352,7 @@ def test_external_bus_is_allowed_by_port() -> None:
 def test_deletion_withdraws_access_then_clears_topics() -> None:
     item = silo()
     hand = world()
-    hand.bus = worlds.replace(hand.bus, retained={"vSilo/tenant.home/c_out", "vSilo/tenant.home-2/c_in"})
+    hand.bus = replace(hand.bus, retained={"vSilo/tenant.home/c_out", "vSilo/tenant.home-2/c_in"})
     assert hand.plan(item).actions == (
         BusForget("silo:tenant.home"),
         BusPublish("vSilo/tenant.home/c_in", None),
