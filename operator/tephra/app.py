@@ -55,6 +55,7 @@ log = logging.getLogger(__name__)
 
 LEASE = "tephra-operator"
 BUS_PATIENCE_S = 2.0  # a bus that is up is joined in far less; one that is not must not hold up everything else
+KOPF_PATIENCE_S = 5.0
 
 
 def main() -> None:
@@ -113,6 +114,7 @@ class Operator:
         self.sync = Sync(self._engine, kube)
         metrics.watch(self._engine, self._lease, [watch.kind for watch in WATCHES])
         self._stop_kopf = asyncio.Event()
+        self._kopf: asyncio.Task[None] | None = None
 
     async def story(self) -> None:
         """From nothing to leading; then it goes on until the Lease is lost."""
@@ -139,6 +141,8 @@ class Operator:
         await self._engine.stop()
         await self._lease.release()
         self._stop_kopf.set()
+        if self._kopf:
+            await asyncio.wait({self._kopf}, timeout=KOPF_PATIENCE_S)
 
     def deaf(self) -> str | None:
         kinds = ", ".join(sorted(self.sync.deaf))
@@ -153,7 +157,7 @@ class Operator:
             ready_flag=started,
             stop_flag=self._stop_kopf,
         )
-        self._tasks.start("kopf", shell)
+        self._kopf = self._tasks.start("kopf", shell)
         await started.wait()
         self._tasks.listen_to_signals()  # kopf has put its own handlers there
 

@@ -18,9 +18,11 @@ class Tasks:
         self._started = asyncio.Event()
         self.listen_to_signals()
 
-    def start(self, name: str, work: Coroutine[Any, Any, Any]) -> None:
-        self._tasks.add(asyncio.create_task(work, name=name))
+    def start(self, name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
         self._started.set()
+        return task
 
     def listen_to_signals(self) -> None:
         """SIGTERM and SIGINT end the process in order; call it again after somebody else took them."""
