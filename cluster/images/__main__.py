@@ -19,6 +19,8 @@ from cluster.images.recipe import Cache, Recipe
 
 REGISTRY = "localhost"
 REPOSITORY = "tephra"
+LATEST = "dev"
+"""Second tag of every image, for manifests that are written by hand (examples/, flavours/, thingvisors/)."""
 OUT = catalogue.ROOT / "build/images"
 
 
@@ -59,7 +61,7 @@ def build(recipes: Iterable[Recipe], cache: Cache, out: Path) -> list[Built]:
         archive = out / f"{recipe.name}.tar"
         built = Built(recipe.name, archive, tag, image.size, fresh=not _holds(archive, image.digest))
         if built.fresh:
-            oci.write_archive(archive, image, built.reference)
+            oci.write_archive(archive, image, built.reference, f"{REGISTRY}/{built.repository}:{LATEST}")
         done.append(built)
     return done
 

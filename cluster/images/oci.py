@@ -197,22 +197,13 @@ def compose(layers: Sequence[Blob], config: ImageConfig) -> Image:
     return Image(tuple(layers), config_json, manifest)
 
 
-def write_archive(out: Path, image: Image, reference: str) -> None:
-    """Writes ``image`` as an OCI archive that is imported under ``reference`` (host/path:tag)."""
+def write_archive(out: Path, image: Image, *references: str) -> None:
+    """Writes ``image`` as an OCI archive that is imported under every one of ``references`` (host/path:tag)."""
     index = _json(
         {
             "schemaVersion": 2,
             "mediaType": INDEX_TYPE,
-            "manifests": [
-                {
-                    **_descriptor(MANIFEST_TYPE, image.digest, len(image.manifest)),
-                    "platform": {"os": "linux", "architecture": json.loads(image.config)["architecture"]},
-                    "annotations": {
-                        "io.containerd.image.name": reference,
-                        "org.opencontainers.image.ref.name": reference,
-                    },
-                }
-            ],
+            "manifests": [_index_entry(image, reference) for reference in references],
         }
     )
     blobs: dict[str, bytes | Path] = {layer.digest: layer.path for layer in image.layers}
@@ -228,6 +219,17 @@ def write_archive(out: Path, image: Image, reference: str) -> None:
     temporary.replace(out)
 
 
+def _index_entry(image: Image, reference: str) -> dict[str, Any]:
+    return {
+        **_descriptor(MANIFEST_TYPE, image.digest, len(image.manifest)),
+        "platform": {"os": "linux", "architecture": json.loads(image.config)["architecture"]},
+        "annotations": {
+            "io.containerd.image.name": reference,
+            "org.opencontainers.image.ref.name": reference,
+        },
+    }
+
+
 def scratch_image(out: Path, reference: str, files: Mapping[str, bytes | Path], config: ImageConfig) -> Image:
     """An image of executables alone, path in the image → content, written to ``out`` as an OCI archive."""
     entries = [Entry(path, mode=0o755, source=source) for path, source in files.items()]
@@ -238,12 +240,12 @@ def scratch_image(out: Path, reference: str, files: Mapping[str, bytes | Path], 
 
 
 def read_reference(archive: Path) -> tuple[str, str]:
-    """The reference and the manifest digest that an archive holds."""
+    """The first reference and the manifest digest that an archive holds."""
     with tarfile.open(archive) as tar:
         member = tar.extractfile("index.json")
         if member is None:
             raise ValueError(f"{archive}: not an OCI archive (no index.json); build it with cluster.images")
-        (manifest,) = json.load(member)["manifests"]
+        manifest = json.load(member)["manifests"][0]
     return manifest["annotations"]["io.containerd.image.name"], manifest["digest"]
 
 
