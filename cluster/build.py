@@ -64,6 +64,7 @@ PROGRAMS = (
     Program("coredns", "github.com/coredns/coredns", 90, version="v1.15.0"),
     Program("helm", "helm.sh/helm/v4/cmd/helm", 80, version="v4.3.1"),
 )
+KWOK_STAGES = "kwok-stages.yaml"
 KWOK = Program("kwok", "sigs.k8s.io/kwok/cmd/kwok", 50, version="v0.8.0")
 
 
@@ -85,6 +86,9 @@ def assets(kwok: bool = False) -> Path:
             wait_for_lock(lock.fileno())
             for program in programs:
                 build(program, keys[program], go)
+            directory.mkdir(exist_ok=True)
+            if kwok:
+                write_kwok_stages(directory / KWOK_STAGES, go)
             link_all(directory, programs, keys)
     return directory
 
@@ -162,6 +166,19 @@ def run_with_progress(program: Program, argv: list[str], environment: dict[str, 
         save_durations({**durations, program.name: took})
 
 
+def write_kwok_stages(target: Path, go: str) -> None:
+    """Collect the life cycles that kwok plays by default: its module ships them beside the program."""
+    module = f"sigs.k8s.io/kwok@{KWOK.version}"
+    done = subprocess.run([go, "mod", "download", "-json", module], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ClusterError(f"cannot read {module}: {done.stdout}{done.stderr}")
+    stages = Path(json.loads(done.stdout)["Dir"]) / "kustomize" / "stage"
+    folders = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
+    files = [file for folder in folders for file in sorted((stages / folder).glob("*.yaml"))]
+    texts = [file.read_text() for file in files if file.name != "kustomization.yaml"]
+    target.write_text("---\n".join(texts))
+
+
 def load_durations() -> dict[str, float]:
     """Seconds of the last build of each program on this machine."""
     try:
@@ -178,7 +195,6 @@ def save_durations(durations: dict[str, float]) -> None:
 
 def link_all(directory: Path, programs: tuple[Program, ...], keys: dict[Program, str]) -> None:
     """Fill `directory` with one symbolic link per name; the marker says it is complete."""
-    directory.mkdir(exist_ok=True)
     targets = {
         name: built(program, keys[program]) for program in programs for name in (program.aliases or (program.name,))
     }

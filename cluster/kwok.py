@@ -3,6 +3,7 @@
 They carry the label `type=kwok` and a taint, so that nothing lands on them by accident.
 """
 
+from cluster.build import KWOK_STAGES
 from cluster.component import Component
 from cluster.kubeapi import Object
 from cluster.spec import Cluster
@@ -16,6 +17,7 @@ def components(cluster: Cluster) -> list[Component]:
         return []
     flags = (
         f"--kubeconfig={cluster.pki / 'kwok.kubeconfig'}",
+        f"--config={cluster.programs / KWOK_STAGES}",
         f"--manage-nodes-with-annotation-selector={TAINT}=fake",
         "--node-lease-duration-seconds=40",
         "--cidr=10.245.0.0/16",

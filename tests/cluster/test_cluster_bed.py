@@ -268,13 +268,16 @@ def test_killed_component_is_back_and_pods_still_start(namespace: Namespace, com
     namespace.server("after", "node-1")
 
 
-def test_stopped_kubelet_makes_its_node_not_ready_until_started(ours: Bed) -> None:
-    ours.command("stop", "kubelet", "--node", "node-2")
+def test_stopped_kubelet_stays_down_until_started(namespace: Namespace) -> None:
+    cluster = spec.require(str(namespace.bed.name))
+    namespace.bed.command("stop", "kubelet", "--node", "node-2")
     try:
-        ours.kubectl("wait", "node/node-2", "--for=condition=Ready=Unknown", "--timeout=120s")
+        until(lambda: not supervisor.records(cluster)["components"]["node-2/kubelet"]["pid"])
+        namespace.apply(pod("late", "node-2", {}, "serve", ":8080", "late"))
+        namespace.wait("pod/late", "condition=PodScheduled")
     finally:
-        ours.command("start", "kubelet", "--node", "node-2")
-    ours.kubectl("wait", "node/node-2", "--for=condition=Ready", "--timeout=30s")
+        namespace.bed.command("start", "kubelet", "--node", "node-2")
+    namespace.wait("pod/late")
 
 
 def test_new_supervisor_adopts_what_a_killed_one_left(ours: Bed) -> None:
