@@ -94,12 +94,13 @@ class Relay:
         for thing in things:
             self._ask(thing, self._streams[thing.id].sequencer.refresh(self._loop.time()))
 
-    def reconnected(self) -> None:
+    def reconnected(self, things: Iterable[AttachedThing]) -> None:
         """The bus is back: open holes get their full time again, and last values show what was missed at the end."""
-        for stream in self._streams.values():
-            if request := stream.sequencer.reconnected(self._loop.time()):
-                self._ask(stream.thing, request)
-            self._ask(stream.thing, RepairRequest())
+        for thing in things:
+            stream = self._streams.get(thing.id)
+            if stream and (request := stream.sequencer.reconnected(self._loop.time())):
+                self._ask(thing, request)
+            self._ask(thing, RepairRequest())
 
     # -- data
 

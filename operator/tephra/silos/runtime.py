@@ -88,11 +88,12 @@ class Runtime:
     async def _greet(self, session_present: bool) -> None:
         """After every connection, before anything else: the control topic, then every thing with its last values."""
         self._resumed = session_present
+        served = self._relay.things  # what the desired state adds meanwhile is subscribed in :meth:`_apply`
         # QoS 0 while nothing is known: a resumed session's backlog fills the receive maximum, and it can only flow on
         # when the desired state has come; QoS 0 is not counted.
         await self._bus.subscribe(self._control_topic, qos=1 if self._desired else 0)
-        await self._subscribe(self._relay.things)
-        self._relay.reconnected()
+        await self._subscribe(served)
+        self._relay.reconnected(served)
         self._reported = None
         self._report_due.set()
 
