@@ -11,19 +11,10 @@ from typing import Any
 import kopf
 
 from tephra import handlers
-from tephra.kube.client import Client
 from tephra.kube.config import Config, load
-from tephra.kube.lease import Lease
-from tephra.plan.base import BusState, EventNote, Key, Keys, Object, Plan, Settings, World
+from tephra.plan.base import Key, Object, Plan, World
 from tephra.reconcile import status
-from tephra.reconcile.cache import Cache
-from tephra.reconcile.loop import Engine, Ports, Rules
-from tephra.reconcile.metrics import Metrics
-from tephra.reconcile.sync import Sync, Watch
-from tephra.reconcile.world import Surroundings
-
-KIND = "VThing"
-WATCHES = (Watch(KIND),)
+from tests.support.engine import leading
 
 
 def plan(desired: Object | None, key: Key, world: World | None) -> Plan:
@@ -43,42 +34,10 @@ def plan(desired: Object | None, key: Key, world: World | None) -> Plan:
     )
 
 
-class Unused:
-    """What this operator has no use for: its plans have no actions and no Events."""
-
-    def note(self, item: Object, note: EventNote) -> None:
-        raise AssertionError
-
-    async def perform(self, actions: Any, may_act: Any) -> tuple[EventNote, ...]:
-        raise AssertionError
-
-
 async def ours(config: Config) -> None:
     """The engine as `tephra.app` builds it, without a bus."""
-    metrics = Metrics()
-    async with Client(config, observer=metrics.requested) as client:
-        lease = Lease(client, namespace="default", name="bench", identity=str(time.time()))
-        around = Surroundings(BusState, _no_keys(), Settings())
-        ports = Ports(Unused(), client, Unused(), metrics, lease, around)
-        engine = Engine(Cache(), Rules({KIND: plan}, {}), ports)
-        sync = Sync(engine, client, WATCHES)
-        await sync.seed()
-        await lease.acquire()
-        engine.start()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(lease.hold())
-            tasks.create_task(sync.run())
-            tasks.create_task(
-                kopf.operator(
-                    registry=handlers.registry(engine, sync, config, WATCHES),
-                    settings=handlers.settings(WATCHES),
-                    clusterwide=True,
-                )
-            )
-
-
-def _no_keys() -> Keys:
-    return None  # type: ignore[return-value]  # the plan above derives no credentials
+    async with leading(config, "VThing", plan):
+        await asyncio.Event().wait()
 
 
 async def stock(config: Config) -> None:

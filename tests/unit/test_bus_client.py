@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
 from tephra.bus.client import BusClient, BusError, ConnectionLost, Delivery, Endpoint, NotAuthorized, Session
 from tephra.bus.roles import Access, Rule
-
 from tests.support.mosquitto import Mosquitto, free_port, make_certificates
 
 

@@ -160,11 +160,11 @@ def broker(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
     started: list[tuple[subprocess.Popen[str], threading.Timer]] = []
 
     def start() -> subprocess.Popen[str]:
-        (tmp_path / "secret").mkdir()
+        swap(tmp_path / "secret", "tls.crt", "first")
         (tmp_path / "mosquitto.conf").write_text(f"user root\nlistener 0 {tmp_path}/socket\nallow_anonymous true\n")
         process = subprocess.Popen(
             [catalogue.ROOT / "cluster/images/files/tephra-mosquitto", "-c", tmp_path / "mosquitto.conf"],
-            env={"PATH": SEARCH, "TEPHRA_WATCH": str(tmp_path / "secret")},
+            env={"PATH": SEARCH, "TEPHRA_WATCH": str(tmp_path / "secret"), "TEPHRA_RESTART_ON": "tls.crt"},
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -172,7 +172,7 @@ def broker(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
         watchdog = threading.Timer(20, end, [process])  # ends a read that would wait for ever
         watchdog.start()
         started.append((process, watchdog))
-        read_until(process, "running")
+        read_until(process, "Reloading config")  # the watches stand
         return process
 
     yield start
@@ -199,15 +199,35 @@ def read_until(process: subprocess.Popen[str], word: str) -> str:
     raise AssertionError(f"the broker ended before it said {word!r}")
 
 
+def swap(secret: Path, name: str, content: str) -> None:
+    """Replaces the files of a mounted Secret as the kubelet's atomic writer does, by renaming a link."""
+    version = secret / f"..{content}"
+    version.mkdir(parents=True)
+    (version / name).write_text(content)
+    (secret / "..data_tmp").symlink_to(version.name)
+    (secret / "..data_tmp").rename(secret / "..data")
+    (secret / name).unlink(missing_ok=True)
+    (secret / name).symlink_to(f"..data/{name}")
+
+
 def test_the_broker_reloads_when_a_mounted_secret_is_swapped(
     broker: Callable[[], subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     process = broker()
-    link = tmp_path / "secret/..data_tmp"  # as the kubelet's atomic writer does it
-    link.symlink_to("..2026")
-    link.rename(tmp_path / "secret/..data")
-    assert "..data" in read_until(process, "reload")
+    (tmp_path / "secret/passwords").write_text("tenant:x")
+    read_until(process, "mosquitto: reload")
     read_until(process, "Reloading config")
+
+
+def test_the_broker_starts_again_when_a_file_changes_that_it_reads_at_its_start(
+    broker: Callable[[], subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    process = broker()
+    swap(tmp_path / "secret", "tls.crt", "second")
+    read_until(process, "mosquitto: restart")
+    read_until(process, "running")
+    process.terminate()
+    assert process.wait(10) == 0
 
 
 def test_the_broker_ends_on_term_with_mosquittos_status(broker: Callable[[], subprocess.Popen[str]]) -> None:

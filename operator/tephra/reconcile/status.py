@@ -75,8 +75,8 @@ _ZERO: tuple[Any, ...] = (None, "", 0, [], {})  # False equals 0
 
 
 def manifest(desired: Object, status: Mapping[str, Any]) -> dict[str, Any]:
-    """The server-side apply of ``status``; the uid keeps it from an object that took the name meanwhile."""
-    meta = {name: desired["metadata"][name] for name in ("namespace", "name", "uid") if name in desired["metadata"]}
+    """The server-side apply of ``status``."""
+    meta = {name: desired["metadata"][name] for name in ("namespace", "name") if name in desired["metadata"]}
     return {
         "apiVersion": desired.get("apiVersion", API_VERSION),
         "kind": desired["kind"],
