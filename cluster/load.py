@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cluster.build import cache_dir
 from cluster.errors import ClusterError
-from cluster.images.oci import ImageConfig, read_reference, scratch_image
+from cluster.images.oci import ImageConfig, read_reference, read_references, scratch_image
 from cluster.kubeapi import wait_until
 from cluster.manifests import COREDNS_IMAGE
 from cluster.node import PAUSE_IMAGE, SOCKET, enter
@@ -49,8 +49,8 @@ def has(node: Node, reference: str, digest: str) -> bool:
 
 def load_into(node: Node, archive: Path) -> bool:
     """Import one archive into one node; False if the node has it already."""
-    reference, digest = read_reference(archive)
-    if has(node, reference, digest):
+    references, digest = read_references(archive)
+    if all(has(node, reference, digest) for reference in references):
         return False
     ctr(node, "images", "import", str(archive.resolve()))
     return True

@@ -241,12 +241,18 @@ def scratch_image(out: Path, reference: str, files: Mapping[str, bytes | Path], 
 
 def read_reference(archive: Path) -> tuple[str, str]:
     """The first reference and the manifest digest that an archive holds."""
+    references, digest = read_references(archive)
+    return references[0], digest
+
+
+def read_references(archive: Path) -> tuple[list[str], str]:
+    """Every reference that an archive gives its image, and the manifest digest."""
     with tarfile.open(archive) as tar:
         member = tar.extractfile("index.json")
         if member is None:
             raise ValueError(f"{archive}: not an OCI archive (no index.json); build it with cluster.images")
-        manifest = json.load(member)["manifests"][0]
-    return manifest["annotations"]["io.containerd.image.name"], manifest["digest"]
+        manifests = json.load(member)["manifests"]
+    return [entry["annotations"]["io.containerd.image.name"] for entry in manifests], manifests[0]["digest"]
 
 
 def _runtime_config(config: ImageConfig) -> dict[str, Any]:
