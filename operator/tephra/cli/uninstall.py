@@ -137,9 +137,12 @@ async def _remaining(kube: Client, step: list[Victim]) -> list[Victim]:
 
 
 async def _delete(kube: Client, victim: Victim) -> None:
-    """With Foreground a Deployment stays until its pods are gone, so a dying operator makes nothing anew."""
+    """A Deployment stays until its pods are gone (Foreground), so that a dying operator makes nothing anew."""
+    workload = victim.kind in _WORKLOADS
     try:
-        await kube.delete(victim.kind, victim.name, victim.namespace, propagation="Foreground")
+        await kube.delete(
+            victim.kind, victim.name, victim.namespace, propagation="Foreground" if workload else "Background"
+        )
     except NotFound:
         return
 
