@@ -49,12 +49,7 @@ def run(options: Options, args: argparse.Namespace) -> int:
     async def work(session: Session) -> int:
         steps = await _steps(session.kube, args.delete_namespace)
         victims = [victim for step in steps for victim in step]
-        if options.json:
-            print(json.dumps([victim._asdict() for victim in victims]))
-        else:
-            print("\n".join(f"{'would delete' if args.dry_run else 'delete'} {victim}" for victim in victims))
-        if not victims:
-            print("Nothing of Tephra in this cluster.")
+        _show(victims, options, dry_run=args.dry_run)
         if args.dry_run or not victims:
             return OK
         if not args.yes:
@@ -63,6 +58,16 @@ def run(options: Options, args: argparse.Namespace) -> int:
         return OK
 
     return connected(options, work)
+
+
+def _show(victims: list[Victim], options: Options, *, dry_run: bool) -> None:
+    if options.json:
+        print(json.dumps([victim._asdict() for victim in victims]))
+        return
+    for victim in victims:
+        print(f"{'would delete' if dry_run else 'delete'} {victim}")
+    if not victims:
+        print("Nothing of Tephra in this cluster.")
 
 
 def _confirm(count: int, server: str) -> None:
