@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.spec import Cluster, clusters_dir
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+MARKER = "TEPHRA_CLUSTER"  # environment variable by which teardown knows every process of a cluster
+
 
 @dataclass(frozen=True)
 class Component:
@@ -32,3 +37,13 @@ class Component:
         if self.holder:
             enter.append(f"--mount=/proc/{self.holder.read_text().strip()}/ns/mnt")
         return [*enter, "--", *self.argv]
+
+
+def environment(cluster: Cluster) -> dict[str, str]:
+    """Environment of every process of a cluster."""
+    return {
+        "PATH": PATH,
+        "HOME": "/root",
+        "TEPHRA_CLUSTER_DIR": str(clusters_dir()),
+        MARKER: str(cluster.dir),
+    }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import build, cgroups, node
+from cluster.component import PATH
 from cluster.errors import ClusterError
 from cluster.spec import clusters_dir
 
@@ -59,7 +60,7 @@ def root() -> Finding:
 
 def missing_packages() -> list[str]:
     """Debian packages that hold what is missing."""
-    lacking = {package for program, package in PROGRAMS.items() if not shutil.which(program, path=node.PATH)}
+    lacking = {package for program, package in PROGRAMS.items() if not shutil.which(program, path=PATH)}
     if not (node.CNI_PLUGINS / "bridge").exists():
         lacking.add("containernetworking-plugins")
     return sorted(lacking)
@@ -73,7 +74,7 @@ def packages() -> Finding:
 
 def containerd_version() -> Finding:
     """The configuration is of containerd 1.6 and 1.7."""
-    if not shutil.which("containerd", path=node.PATH):
+    if not shutil.which("containerd", path=PATH):
         return Finding("containerd", "not found; run: apt-get install containerd")
     words = subprocess.run(["containerd", "--version"], capture_output=True, text=True, check=False).stdout
     number = re.search(r"\bv?(\d+)\.(\d+)\.\d+", words)

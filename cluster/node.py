@@ -8,13 +8,14 @@ mounts are gone.
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
-from cluster import netpol_testpart
-from cluster.component import Component
+from cluster import netns, netpol_testpart, procs
+from cluster.component import Component, environment
 from cluster.errors import ClusterError
-from cluster.spec import CLUSTER_DOMAIN, DNS_VIP, POD_CIDR, Cluster, Node, clusters_dir, write_atomically
+from cluster.spec import CLUSTER_DOMAIN, DNS_VIP, POD_CIDR, Cluster, Node, write_atomically
 
 # Directory in the node's mount namespace → name below the node's state directory.
 PRIVATE = {
@@ -29,18 +30,6 @@ SOCKET = "/run/containerd/containerd.sock"
 CNI_PLUGINS = Path("/usr/lib/cni")
 PAUSE_IMAGE = "localhost/tephra/pause:1"
 MAX_PODS = 250
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-MARKER = "TEPHRA_CLUSTER"  # environment variable by which teardown knows every process of a cluster
-
-
-def environment(cluster: Cluster) -> dict[str, str]:
-    """Environment of every process of a cluster."""
-    return {
-        "PATH": PATH,
-        "HOME": "/root",
-        "TEPHRA_CLUSTER_DIR": str(clusters_dir()),
-        MARKER: str(cluster.dir),
-    }
 
 
 def holder_file(node: Node) -> Path:
@@ -57,8 +46,10 @@ def enter(node: Node, *argv: str) -> list[str]:
 def start_holder(cluster: Cluster, node: Node) -> None:
     """Make the node's mount namespace and the process that keeps it, unless they are there."""
     file = holder_file(node)
-    if file.exists() and Path(f"/proc/{file.read_text().strip()}").exists():
+    if file.exists() and int(file.read_text()) in procs.marked(cluster.dir):
         return
+    if not procs.in_network_namespaces([netns.inode(node.netns) or 0]):
+        shutil.rmtree(node.dir / PRIVATE["/run/containerd"], ignore_errors=True)  # of before a reboot
     binds = []
     for target, source in PRIVATE.items():
         Path(target).mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from cluster.node import MARKER
+from cluster.component import MARKER
 
 
 def start_time(pid: int) -> int | None:

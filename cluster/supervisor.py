@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from cluster import procs
-from cluster.component import Component
+from cluster.component import Component, environment
 from cluster.errors import ClusterError
 from cluster.kubeapi import Api
-from cluster.node import environment
 from cluster.spec import Cluster, write_atomically
 
 FIRST_PAUSE = 0.1
