@@ -10,9 +10,14 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import apiserver, bed
 from tests.support.system import ROOT, System, hello
+
+# Time limits per example would make property tests depend on how busy the machine is.
+settings.register_profile("tephra", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tephra")
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,7 @@ from tephra.api.validate import validate_object
 from tests.properties.conftest import Verdict
 from tests.support.manifests import bent, candidates
 
-EXAMPLES = settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+EXAMPLES = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
 
 def agree(judge: Verdict, manifest: dict[str, Any]) -> None:
