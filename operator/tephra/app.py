@@ -131,7 +131,8 @@ class Operator:
         if self._config.catalogue_dir:
             await catalogue.apply(self._kube, self._config.catalogue_dir)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._joined.wait(), BUS_PATIENCE_S)
+            async with asyncio.timeout(BUS_PATIENCE_S):
+                await self._joined.wait()
         self._engine.resync()
         self._engine.start()
         await self._engine.join()

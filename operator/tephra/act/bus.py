@@ -130,7 +130,8 @@ class BusControl:
         arrived = self._marks[mark] = asyncio.get_running_loop().create_future()
         try:
             self._bus.publish_nowait(topics.MARK, mark)
-            await asyncio.wait_for(arrived, _MARK_S)
+            async with asyncio.timeout(_MARK_S):
+                await arrived
         finally:
             del self._marks[mark]
 
@@ -207,9 +208,11 @@ class BusControl:
         await self._authoriser.forget(identity)
         kind, _, name = identity.partition(":")
         if kind == "tv":
+            self._thing_visors.pop(name, None)
             mine = {topics.tv_in(name), topics.tv_out(name)}
             mine |= await self._look(topics.tv_data_out_filter(name), f"vThing/{name}/")
         else:
+            self._silos.pop(name, None)
             mine = {topics.silo_in(name), topics.silo_out(name)}
         self._data |= {topic for topic in mine if topic.startswith("vThing/")}
         await asyncio.gather(*(self.publish(topic, None, retain=True) for topic in mine))

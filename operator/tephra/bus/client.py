@@ -288,7 +288,8 @@ class BusClient:
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._asked[mid] = answer
         try:
-            _raise_for(await asyncio.wait_for(answer, _ANSWER), what)
+            async with asyncio.timeout(_ANSWER):  # not wait_for, which may swallow a cancellation before Python 3.12
+                _raise_for(await answer, what)
         except TimeoutError as error:
             raise ConnectionLost(f"cannot {what}: no answer within {_ANSWER:.0f} s") from error
         finally:
@@ -314,7 +315,8 @@ class BusClient:
                 log.warning("no connection to %s: %s", self._endpoint.url, logged)
             delay = _FIRST_DELAY if loop.time() - began > _PROVEN else delay
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._nudge.wait(), delay * random.uniform(0.5, 1))
+                async with asyncio.timeout(delay * random.uniform(0.5, 1)):
+                    await self._nudge.wait()
             delay = min(delay * 2, self._session.last_delay)
 
     async def _live(self) -> None:
@@ -363,6 +365,7 @@ class BusClient:
             return
         assert self._closed is not None
         greeting = asyncio.create_task(self._run_hook(self.on_connect, session_present))
+        greeting.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             ends: list[asyncio.Future[Any]] = [greeting, self._closed]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

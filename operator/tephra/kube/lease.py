@@ -51,12 +51,13 @@ class Lease:
         self._record: Object | None = None  # as last read or written
         self._seen_at = 0.0  # when `_record` last changed, on our clock
         self._renewed_at = float("-inf")
+        self._released = False
         self.epoch = 0
 
     @property
     def held(self) -> bool:
         """Whether acting is allowed right now; also false when the event loop stood still for too long."""
-        return self._clock() - self._renewed_at < self._timing.give_up_s
+        return not self._released and self._clock() - self._renewed_at < self._timing.give_up_s
 
     async def acquire(self) -> int:
         """Wait until the Lease is ours; returns the fencing epoch."""
@@ -70,22 +71,34 @@ class Lease:
         while self.held:
             await asyncio.sleep(self._timing.renew_every_s)
             try:
-                await asyncio.wait_for(self._renew(), self._timing.give_up_s)
+                if self.held:
+                    await asyncio.wait_for(self._renew(), self._timing.give_up_s)
             except Conflict:
                 self._renewed_at = float("-inf")
             except (ApiError, TimeoutError) as error:
                 log.warning("lease %s/%s not renewed: %s", self._namespace, self._name, error)
-        log.error("lease %s/%s lost by %s", self._namespace, self._name, self.identity)
+        if not self._released:
+            log.error("lease %s/%s lost by %s", self._namespace, self._name, self.identity)
 
     async def release(self) -> None:
         """Give it up, so that a standby takes over at its next try."""
-        if not self.held or self._record is None:
+        if not self.held:
             return
-        self._renewed_at = float("-inf")
+        self._released = True
         try:
-            await self._write({**self._record["spec"], "holderIdentity": "", "renewTime": _now()})
+            await self._give_up()
         except ApiError as error:  # it will run out by itself
             log.warning("lease %s/%s not released: %s", self._namespace, self._name, error)
+
+    async def _give_up(self) -> None:
+        current = self._record
+        while current is not None and current["spec"]["holderIdentity"] == self.identity:
+            try:
+                await self._write({**current["spec"], "holderIdentity": "", "renewTime": _now()})
+            except Conflict:  # a renewal was under way
+                current = await self._read()
+            else:
+                return
 
     async def _try_to_take(self) -> bool:
         started = self._clock()
@@ -99,7 +112,7 @@ class Lease:
             level = logging.DEBUG if isinstance(error, Conflict) else logging.WARNING  # a conflict: another was faster
             log.log(level, "lease %s/%s not taken: %s", self._namespace, self._name, error)
             return False
-        self._renewed_at, self.epoch = started, transitions + 1
+        self._renewed_at, self._released, self.epoch = started, False, transitions + 1
         return True
 
     def _free(self, spec: dict[str, Any]) -> bool:

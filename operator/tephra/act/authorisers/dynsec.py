@@ -1,6 +1,7 @@
 """Access on Mosquitto by its dynamic-security plugin (2.0; "Dynamic Security Plugin" in its documentation).
 
-Commands are JSON on a control topic, several in one message; the answers come in the order of the questions. Each
+Commands are JSON on a control topic, several in one message. The plugin (2.0.11) sends its answers to everybody who
+reads them, so each question carries correlation data of its own. Each
 identity is one client (user name = client id = identity) with one role of its own, also named after it, because the
 plugin substitutes no patterns. A change of a role is in force at once and disconnects nobody; a change of a client
 drops its connection. A client's ``textdescription`` holds a digest of its password, which the plugin does not give out,
@@ -16,7 +17,7 @@ import base64
 import hashlib
 import itertools
 import logging
-from collections import deque
+import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -61,7 +62,8 @@ class Channel:
 
     def __init__(self, bus: BusClient) -> None:
         self._bus = bus
-        self._asked: deque[asyncio.Future[list[Command]]] = deque()
+        self._asked: dict[str, asyncio.Future[list[Command]]] = {}
+        self._names = map(f"{secrets.token_hex(6)}.{{}}".format, itertools.count())
 
     async def open(self) -> None:
         await self._bus.subscribe(RESPONSE, qos=0)
@@ -69,25 +71,31 @@ class Channel:
     def receive(self, delivery: Delivery) -> bool:
         if delivery.topic != RESPONSE:
             return False
-        if self._asked and not (question := self._asked.popleft()).done():
-            question.set_result(orjson.loads(delivery.payload)["responses"])
+        answers = orjson.loads(delivery.payload)["responses"]
+        question = self._asked.get(answers[0].get("correlationData", "")) if answers else None
+        if question and not question.done():
+            question.set_result(answers)
         return True
 
     def lost(self) -> None:
-        while self._asked:
-            if not (question := self._asked.popleft()).done():
+        for question in self._asked.values():
+            if not question.done():
                 question.set_exception(BusUnavailable("the connection to the bus broke"))
 
     async def ask(self, *commands: Command) -> list[Command]:
         """Run the commands; their ``data`` in order. Raises AccessError when one is refused (the others still ran)."""
         question: asyncio.Future[list[Command]] = asyncio.get_running_loop().create_future()
-        self._asked.append(question)
-        sent = self._bus.publish_nowait(CONTROL, orjson.dumps({"commands": commands}), qos=0)
+        name = next(self._names)
+        self._asked[name] = question
+        named = [{**command, "correlationData": name} for command in commands]
+        sent = self._bus.publish_nowait(CONTROL, orjson.dumps({"commands": named}), qos=0)
         try:
-            answers = await asyncio.wait_for(question, _ANSWER_S)
+            async with asyncio.timeout(_ANSWER_S):
+                answers = await question
         except TimeoutError:
             raise BusUnavailable(f"the broker did not answer {_what(commands[0])} within {_ANSWER_S:.0f} s") from None
         finally:
+            del self._asked[name]
             sent.cancel()  # if it still waits for a connection, that one shall not get it
         for command, answer in zip(commands, answers, strict=False):
             if "error" in answer:
@@ -180,15 +188,14 @@ class Dynsec:
             self._roles[identity], self._clients[identity] = role, digest
 
     async def forget(self, identity: str) -> None:
+        """Struck off before the broker is asked: the sweep and the object's own plan may forget it side by side."""
         commands: list[Command] = []
-        if identity in self._clients:
+        if self._clients.pop(identity, None) is not None:
             commands.append({"command": "deleteClient", "username": identity})
-        if identity in self._roles:
+        if self._roles.pop(identity, None) is not None:
             commands.append({"command": "deleteRole", "rolename": identity})
         if commands:
             await self._ask(commands)
-            self._clients.pop(identity, None)
-            self._roles.pop(identity, None)
 
     async def _ask(self, commands: Iterable[Command]) -> None:
         assert self._channel is not None
