@@ -140,8 +140,9 @@ def run_with_progress(program: Program, argv: list[str], environment: dict[str, 
     """Run a Go build; a line now and then says how far it is. ClusterError with Go's words if it fails."""
     durations = load_durations()
     estimate = durations.get(program.name, program.guess)
-    source = "last time" if program.name in durations else "a guess for a cold build on 2 cores"
-    say(f"building {program.name} {program.version or KUBERNETES}: about {estimate:.0f} s ({source})")
+    source = "the longest here so far" if program.name in durations else "a guess for a cold build on 2 cores"
+    version = program.version or (KUBERNETES if program.name == "kube" else "")
+    say(f"building {' '.join([program.name, version]).strip()}: up to {estimate:.0f} s ({source})")
     start = time.monotonic()
     process = subprocess.Popen(
         argv, cwd=SOURCE, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -155,15 +156,14 @@ def run_with_progress(program: Program, argv: list[str], environment: dict[str, 
             break
         except subprocess.TimeoutExpired:
             packages = sum(not line.startswith("go:") for line in lines)
-            say(f"  {program.name}: {packages} packages, {time.monotonic() - start:.0f} of about {estimate:.0f} s")
+            say(f"  {program.name}: {packages} packages, {time.monotonic() - start:.0f} of up to {estimate:.0f} s")
     reader.join()
     if process.returncode != 0:
         words = "".join(line for line in lines if " " in line)[-2000:]
         raise ClusterError(f"building {program.name} failed; Go says:\n{words}")
     took = time.monotonic() - start
     say(f"built {program.name} in {took:.0f} s")
-    if took > 1 or program.name not in durations:
-        save_durations({**durations, program.name: took})
+    save_durations({**durations, program.name: max(took, durations.get(program.name, 0))})
 
 
 def write_kwok_stages(target: Path, go: str) -> None:
@@ -180,7 +180,7 @@ def write_kwok_stages(target: Path, go: str) -> None:
 
 
 def load_durations() -> dict[str, float]:
-    """Seconds of the last build of each program on this machine."""
+    """Seconds of the longest build of each program on this machine: a cold one, unless none was."""
     try:
         loaded: dict[str, float] = json.loads((cache_dir() / "durations.json").read_text())
     except (FileNotFoundError, ValueError):
