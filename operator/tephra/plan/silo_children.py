@@ -61,9 +61,12 @@ def certificate(owner: Object, hosts: Iterable[str], world: World) -> ServerCert
 
 
 def secrets(owner: Object, epoch: int, cert: ServerCertificate, world: World) -> Iterator[Manifest]:
-    """The tenant's credentials; the broker's certificate and users; the controller's way to the core bus."""
+    """The tenant's credentials; the broker's certificate and users; the controller's way to the core bus.
+
+    The controller gets a new password with every epoch too: that it can log in shows that the broker has the new ones.
+    """
     keys, uid, name = world.keys, owner["metadata"]["uid"], name_of(owner)
-    tenant, controller = keys.password(uid, "tenant", epoch), keys.password(uid, "controller")
+    tenant, controller = (keys.password(uid, user, epoch) for user in ("tenant", "controller"))
     yield children.secret(credentials_name(owner), owner, {"user": "tenant", "password": tenant, "ca.crt": cert.ca})
     users = {"tenant": tenant, "controller": controller}
     broker = {

@@ -47,7 +47,7 @@ def plan(desired: Object | None, key: Key, world: World) -> Plan:
     cert = _certificate(desired, spec, blueprint, world)
     attached = _attached(desired, links, told, report, world.now)
     findings = (*blueprint.findings, *_running(desired, spec, blueprint, report, world), attached)
-    verdict = judge(desired, findings, f"serves {len(links)} vThings", [tenancy(world)])
+    verdict = judge(desired, findings, f"the broker runs, vThings attached: {len(links)}", [tenancy(world)])
     return Plan(
         actions=(*_on_bus(desired, links, told, world), *_in_cluster(desired, spec, blueprint, cert, world)),
         status={
