@@ -104,11 +104,9 @@ def test_required_secret_has_to_be_named() -> None:
     assert "appid" in message(plan)
 
 
-def test_secret_is_mounted_and_its_required_keys_are_told() -> None:
+def test_secret_is_mounted_as_optional_so_that_the_program_can_say_what_is_missing() -> None:
     item = visor(secretRef={"name": "owm"})
     pod = applied(world(item, **KEYS).plan(item), "Deployment")["spec"]["template"]["spec"]
-    environment = {each["name"]: each["value"] for each in pod["containers"][0]["env"]}
-    assert environment["TEPHRA_SECRET_KEYS"] == "appid"
     assert {"secretName": "owm", "optional": True, "defaultMode": 0o440} in [v.get("secret") for v in pod["volumes"]]
 
 

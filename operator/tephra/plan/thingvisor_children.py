@@ -68,7 +68,6 @@ def deployment(owner: Object, spec: ThingVisorSpec, kind: ThingVisorTypeSpec) ->
     volumes = [pods.secret_volume("bus", f"{name_of(owner)}-bus"), pods.scratch_volume()]
     if spec.secret_ref:
         environment["TEPHRA_SECRET_DIR"] = SECRET_DIR
-        environment["TEPHRA_SECRET_KEYS"] = ",".join(key.name for key in kind.secret_keys if key.required)
         mounts["source"] = SECRET_DIR
         volumes.append(pods.secret_volume("source", spec.secret_ref.name, optional=True))
     main = pods.container(
