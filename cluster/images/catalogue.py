@@ -83,7 +83,7 @@ def _debian_python(apt: Path) -> Callable[[Path, Sequence[Blob]], list[Entry]]:
 
 
 def _mosquitto_inputs(refresh: str) -> tuple[str, ...]:
-    return (*debian.MOSQUITTO, refresh, _BROKER_SCRIPT.read_text())
+    return (*debian.MOSQUITTO, refresh, _BROKER_SCRIPT.read_text(), _PLUGIN)
 
 
 def _mosquitto(apt: Path) -> Callable[[Path, Sequence[Blob]], list[Entry]]:
@@ -93,6 +93,7 @@ def _mosquitto(apt: Path) -> Callable[[Path, Sequence[Blob]], list[Entry]]:
         return [
             *debian.tree(root),
             Entry("/usr/local/bin/tephra-mosquitto", mode=0o755, source=_BROKER_SCRIPT),
+            Entry(f"/usr/lib/{_PLUGIN}", symlink=f"{debian.triplet()}/{_PLUGIN}"),  # one path on every architecture
             directory("/etc/mosquitto", owner=_BROKER_USER),
             directory("/var/lib/mosquitto", 0o700, owner=_BROKER_USER),
         ]
@@ -102,6 +103,7 @@ def _mosquitto(apt: Path) -> Callable[[Path, Sequence[Blob]], list[Entry]]:
 
 _BROKER_SCRIPT = Path(__file__).parent / "files/tephra-mosquitto"
 _BROKER_USER = 1883
+_PLUGIN = "mosquitto_dynamic_security.so"
 _BROKER = ImageConfig(
     entrypoint=["/usr/local/bin/tephra-mosquitto"],
     command=["-c", "/etc/mosquitto/mosquitto.conf"],

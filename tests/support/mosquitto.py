@@ -22,6 +22,7 @@ import orjson
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
 from tephra.bus.client import BusClient, Endpoint, Session
 from tephra.bus.roles import Role
 
@@ -58,7 +59,7 @@ class Mosquitto:
         if self._dynsec:
             state = self.directory / "dynsec.json"
             _run("mosquitto_ctrl", "dynsec", "init", str(state), ADMIN, PASSWORD)
-            lines += ["allow_anonymous false", f"plugin {_plugin()}", f"plugin_opt_config_file {state}"]
+            lines += ["allow_anonymous false", f"plugin {plugin()}", f"plugin_opt_config_file {state}"]
         else:
             lines += ["allow_anonymous true"]
         return "\n".join([*lines, ""])
@@ -78,7 +79,7 @@ class Mosquitto:
 
     def start(self) -> None:
         with (self.directory / "log").open("ab") as log:
-            command = [_binary("mosquitto"), "-c", str(self.directory / "mosquitto.conf")]
+            command = [program("mosquitto"), "-c", str(self.directory / "mosquitto.conf")]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + 5
         while not self._accepts():
@@ -153,14 +154,14 @@ def free_port() -> int:
         return port
 
 
-def _binary(name: str) -> str:
+def program(name: str) -> str:
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if not found:
         raise RuntimeError(f"{name} is not installed; install the package mosquitto")
     return found
 
 
-def _plugin() -> Path:
+def plugin() -> Path:
     for base in ("/usr/lib", "/usr/lib64", "/usr/local/lib"):
         for found in sorted(Path(base).glob(f"**/{_PLUGIN}")):
             return found
@@ -168,7 +169,7 @@ def _plugin() -> Path:
 
 
 def _run(name: str, *arguments: str) -> None:
-    subprocess.run([_binary(name), *arguments], check=True, capture_output=True)
+    subprocess.run([program(name), *arguments], check=True, capture_output=True)
 
 
 def make_certificates(directory: Path, names: Iterable[str] = ("localhost",)) -> None:
