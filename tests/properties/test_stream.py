@@ -247,11 +247,12 @@ def test_the_ring_refuses_questions_about_another_life() -> None:
     assert [tuple(answer) for answer in ring.answer("t", RepairRequest(epoch=4, first=7, last=9), 1.0)] == [(1, None)]
 
 
-def test_a_thing_announced_again_goes_on_counting() -> None:
+def test_an_entity_that_is_gone_has_no_last_value_but_its_number() -> None:
     ring = Ring(epoch=5)
     ring.put("t", "a", b"1", 0.0)
-    assert [record.entity for record in ring.forget("t")] == ["a"]
-    assert ring.put("t", "a", b"2", 1.0).seq == 2
+    assert ring.put("t", "a", b"", 1.0).seq == 2
+    assert ring.last("t") == []
+    assert [answer.seq for answer in ring.answer("t", RepairRequest(epoch=5, first=1), 2.0)] == [1, 2]
 
 
 @pytest.mark.parametrize("count", [25_000])

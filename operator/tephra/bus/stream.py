@@ -38,7 +38,7 @@ class Answer(NamedTuple):
 class Ring:
     """The publisher's memory: the last ``max_age`` s of all its vThings, at most ``max_count`` messages.
 
-    The last message of every entity is kept for good, until :meth:`forget`.
+    The last message of every entity is kept for good; an empty one says that the entity is gone, and ends that.
     """
 
     def __init__(self, epoch: int, max_age: float = 30.0, max_count: int = 20_000) -> None:
@@ -56,7 +56,11 @@ class Ring:
         self._next[thing] = seq + 1
         record = Record(thing, entity, seq, payload)
         self._recent.setdefault(thing, deque()).append(record)
-        self._last.setdefault(thing, {})[entity] = record
+        last = self._last.setdefault(thing, {})
+        if payload:
+            last[entity] = record
+        else:
+            last.pop(entity, None)
         self._times.append((now, thing))
         self._expire(now)
         return record
@@ -76,13 +80,6 @@ class Ring:
     def things(self) -> list[str]:
         """Every vThing that has published."""
         return list(self._last)
-
-    def forget(self, thing: str) -> list[Record]:
-        """The vThing is withdrawn: its last messages are no longer anybody's (returned for cleaning up).
-
-        Its numbering goes on, so that the same thing announced again is not mistaken for old messages.
-        """
-        return list(self._last.pop(thing, {}).values())
 
     def answer(self, thing: str, request: RepairRequest, now: float) -> Iterator[Answer]:
         """What to send to whoever asks; see :class:`~tephra.bus.messages.RepairRequest`."""
