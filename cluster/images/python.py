@@ -69,7 +69,12 @@ def package_files(source: Path, only: Sequence[str] = ()) -> list[Path]:
     found: set[Path] = set()
     for root in roots:
         found |= {root} if root.is_file() else set(root.rglob("*"))
-    return sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts)
+    return sorted(path for path in found if path.is_file() and not _is_cache(path.relative_to(source)))
+
+
+def _is_cache(path: Path) -> bool:
+    """Whether a tool left it there: byte code, or anything in a hidden folder."""
+    return any(part == "__pycache__" or part.startswith(".") for part in path.parts)
 
 
 def compile_tree(root: Path, folder: str, rootfs: Path) -> None:
