@@ -19,7 +19,7 @@ from cluster.images.recipe import Layer, Recipe, hash_files
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "operator/tephra"
-SHARED_PARTS = ("__init__.py", "bus", "formats", "names.py")
+SHARED_PARTS = ("__init__.py", "bus", "formats", "pod")
 THINGVISOR_HOME = "/opt/thingvisor"
 FOLDER_EXCLUDED = ("fixtures", "simulator", "tests", "__pycache__")
 
@@ -32,9 +32,7 @@ def recipes(cache: Path) -> dict[str, Recipe]:
     interpreter = (base, Layer("python", (*debian.PYTHON, refresh), _debian_python(apt)))
     things = (*interpreter, _dependencies("things"))
     operator = (*interpreter, _dependencies("operator"))
-    thingvisor = Recipe(
-        "thingvisor", (*things, _package("sdk", (*SHARED_PARTS, "things"))), _python_image("-m", "tephra.things")
-    )
+    thingvisor = Recipe("thingvisor", (*things, _package("sdk", (*SHARED_PARTS, "things"))), _python_image())
     found = [
         Recipe("operator", (*operator, _package("tephra", ())), _python_image("-m", "tephra.app")),
         Recipe("silo", (*things, _package("silo", (*SHARED_PARTS, "silos"))), _python_image("-m", "tephra.silos")),
@@ -42,9 +40,10 @@ def recipes(cache: Path) -> dict[str, Recipe]:
         thingvisor,
     ]
     for folder in sorted(path for path in (ROOT / "thingvisors").glob("*") if (path / "thingvisor.yaml").exists()):
-        found.append(_with_folder(thingvisor, f"thingvisor-{folder.name}", folder))
+        found.append(_with_folder(thingvisor, f"thingvisor-{folder.name}", folder, folder.name))
         if (folder / "simulator").is_dir():
-            found.append(_with_folder(thingvisor, f"{folder.name}-simulator", folder / "simulator"))
+            simulator = f"{folder.name}-simulator"
+            found.append(_with_folder(thingvisor, simulator, folder / "simulator", simulator.replace("-", "_")))
     return {recipe.name: recipe for recipe in found}
 
 
@@ -137,8 +136,8 @@ def _package(name: str, only: Sequence[str]) -> Layer:
     return Layer(name, (hash_files(python.package_files(PACKAGE, parts), PACKAGE),), build)
 
 
-def _with_folder(base: Recipe, name: str, folder: Path) -> Recipe:
-    """``base`` with one folder's code at /opt/thingvisor, on the import path."""
+def _with_folder(base: Recipe, name: str, folder: Path, module: str) -> Recipe:
+    """``base`` with one folder's code at /opt/thingvisor, on the import path; it runs ``module``."""
     files = [
         path
         for path in python.package_files(folder)
@@ -154,7 +153,8 @@ def _with_folder(base: Recipe, name: str, folder: Path) -> Recipe:
         return _compiled(root, THINGVISOR_HOME, scratch, below)
 
     environment = {**python.ENVIRONMENT, "PYTHONPATH": f"{THINGVISOR_HOME}:{python.ENVIRONMENT['PYTHONPATH']}"}
-    config = replace(base.config, env=environment, workdir=THINGVISOR_HOME)
+    entrypoint = [*base.config.entrypoint, "-m", module]
+    config = replace(base.config, entrypoint=entrypoint, env=environment, workdir=THINGVISOR_HOME)
     return Recipe(name, (*base.layers, Layer(name, (hash_files(files, folder),), build)), config)
 
 
