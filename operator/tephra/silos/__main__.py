@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 
-from tephra.silos import config, logs
+from tephra.pod import logs
+from tephra.silos import config
 from tephra.silos.runtime import Runtime
 
 

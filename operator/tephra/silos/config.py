@@ -35,9 +35,11 @@ def read(environ: Mapping[str, str]) -> Settings:
     silo = _required(environ, "TEPHRA_IDENTITY", "the silo's identity, <namespace>.<name>")
     try:
         tenant, _ = parse_bus_identity(silo)
-        port = int(environ.get("TEPHRA_HEALTH_PORT", "8080"))
-    except (InvalidName, ValueError) as error:
-        raise ConfigError(f"TEPHRA_IDENTITY={silo!r} or TEPHRA_HEALTH_PORT: {error}") from error
+    except InvalidName as error:
+        raise ConfigError(f"TEPHRA_IDENTITY={silo!r} is not of the form <namespace>.<name>: {error}") from error
+    port = environ.get("TEPHRA_HEALTH_PORT", "8080")
+    if not port.isdecimal():
+        raise ConfigError(f"TEPHRA_HEALTH_PORT={port!r} is not a port number")
     return Settings(
         silo=silo,
         tenant=tenant,
@@ -46,7 +48,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         bus_dir=Path(environ.get("TEPHRA_BUS_DIR", "/etc/tephra/bus")),
         broker_url=environ.get("TEPHRA_BROKER_URL", "mqtt://127.0.0.1:1883"),
         broker_dir=Path(environ.get("TEPHRA_BROKER_DIR", "/etc/tephra/controller")),
-        health_port=port,
+        health_port=int(port),
         text_logs=environ.get("TEPHRA_LOG_FORMAT", "json") == "text",
     )
 

@@ -14,8 +14,8 @@ from tephra.bus import topics
 from tephra.bus.client import ConnectionLost, Delivery
 from tephra.bus.messages import COMMAND, ENTITY, EPOCH, KIND, NAME, SEQ, THING, AttachedThing, RepairRequest, Unicast
 from tephra.bus.stream import Outcome, Sequencer
-from tephra.silos.health import Stats
 from tephra.silos.protocols import Answer, Protocol
+from tephra.silos.stats import Stats
 
 log = logging.getLogger(__name__)
 

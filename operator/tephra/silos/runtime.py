@@ -24,10 +24,11 @@ from tephra.bus.messages import (
     SiloDesired,
     SiloReport,
 )
-from tephra.silos import health
+from tephra.pod import probes
 from tephra.silos.config import Settings
 from tephra.silos.protocols import BrokerError, Handler, make
 from tephra.silos.relay import Relay
+from tephra.silos.stats import Stats
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._stats = health.Stats()
+        self._stats = Stats()
         self._report_due = asyncio.Event()
         self._epoch = time.time_ns() // 1_000_000
         self._bus = BusClient(
@@ -76,7 +77,7 @@ class Runtime:
         self._bus.start()
         await self._protocol.start()
         try:
-            async with await health.serve(self._settings.health_port, self._counted, self._not_ready):
+            async with await probes.serve(self._settings.health_port, self._metrics, self._not_ready):
                 await asyncio.gather(self._follow(), self._report())
         finally:
             self._bus.on_message = None  # what comes now goes to the successor
@@ -262,8 +263,8 @@ class Runtime:
             return f"no desired state from the bus yet: {self._bus.last_error or 'connected, waiting'}"
         return self._protocol.not_ready
 
-    def _counted(self) -> health.Stats:
+    def _metrics(self) -> bytes:
         self._stats.attached_now = len(self._relay.things) - len(self._failures)
         self._stats.bus_connected_now = int(self._bus.connected.is_set())
         self._stats.broker_connected_now = int(not self._protocol.not_ready)
-        return self._stats
+        return probes.metrics("tephra_silo", self._stats)
