@@ -4,7 +4,6 @@ Every step keeps what is there, so `up` also mends: after a killed supervisor, a
 for more nodes. `cluster.cli` calls `up`; `cluster.teardown` undoes it.
 """
 
-import fcntl
 import secrets
 import socket
 import time
@@ -26,6 +25,7 @@ from cluster import (
     node,
     pki,
     ports,
+    procs,
     supervisor,
     testparts,
 )
@@ -42,6 +42,7 @@ from cluster.spec import (
     check_name,
     clusters,
     clusters_dir,
+    locked,
     save,
 )
 from cluster.spec import load as load_spec
@@ -55,14 +56,13 @@ def up(name: str, nodes: int, kwok_nodes: int, labels: dict[str, dict[str, str]]
     doctor.require_healthy()
     bin_dir = build.assets(kwok=kwok_nodes > 0)
     cluster = claim(name, nodes, kwok_nodes, labels)
-    with phase("namespaces, keys and files"):
-        prepare(cluster, bin_dir)
-    if supervisor.is_running(cluster):
-        supervisor.ask(cluster, {"do": "reload"})
-    else:
-        supervisor.start(cluster, testparts.REPOSITORY)
-    with phase("control plane, nodes and cluster DNS"):
-        fill(cluster, bin_dir)
+    with locked(cluster.dir / "up.lock"):
+        check_port(cluster)
+        with phase("namespaces, keys and files"):
+            prepare(cluster, bin_dir)
+        supervise(cluster)
+        with phase("control plane, nodes and cluster DNS"):
+            fill(cluster, bin_dir)
     say(f"cluster {name!r} is up after {time.monotonic() - began:.1f} s")
     return cluster
 
@@ -80,9 +80,7 @@ def claim(name: str, nodes: int, kwok_nodes: int, labels: dict[str, dict[str, st
     check_name(name)
     if not 1 <= nodes <= MAX_NODES:
         raise ClusterError(f"--nodes {nodes}: a cluster has 1 to {MAX_NODES} nodes")
-    clusters_dir().mkdir(parents=True, exist_ok=True)
-    with (clusters_dir() / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(clusters_dir() / ".lock"):
         cluster = load_spec(name)
         if cluster is None:
             slot = ports.pick_slot(other.slot for other in clusters().values())
@@ -98,6 +96,23 @@ def claim(name: str, nodes: int, kwok_nodes: int, labels: dict[str, dict[str, st
             cluster = replace(cluster, nodes=nodes, kwok_nodes=wanted_kwok, node_labels=merged)
         save(cluster)
     return cluster
+
+
+def check_port(cluster: Cluster) -> None:
+    """ClusterError if something else took the API server's host port while the cluster was down."""
+    if not procs.marked(cluster.dir) and not ports.is_free(cluster.api_port):
+        raise ClusterError(
+            f"127.0.0.1:{cluster.api_port}, the API server's port of cluster {cluster.name!r}, is in use by another "
+            f"program; stop that, or get another port: python3 -m cluster down --name {cluster.name}, then up"
+        )
+
+
+def supervise(cluster: Cluster) -> None:
+    """Have a supervisor run what the cluster consists of now."""
+    if supervisor.is_running(cluster):
+        supervisor.ask(cluster, {"do": "reload"})
+    else:
+        supervisor.start(cluster, testparts.REPOSITORY)
 
 
 def prepare(cluster: Cluster, bin_dir: Path) -> None:

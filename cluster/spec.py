@@ -4,9 +4,12 @@ Every other module asks here for a path or an address, so that two clusters can 
 Pure but for `save`, `load` and `clusters`, which read and write `spec.json` in the state directory.
 """
 
+import fcntl
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -192,6 +195,15 @@ def clusters() -> dict[str, Cluster]:
             if NAME_PATTERN.fullmatch(entry.name) and (cluster := load(entry.name)):
                 found[entry.name] = cluster
     return found
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file, which is made if need be; other processes wait."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:

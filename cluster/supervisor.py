@@ -200,7 +200,7 @@ def start(cluster: Cluster, repository: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, **environment(cluster), "PYTHONPATH": str(repository)},
+            env={**environment(cluster), "PYTHONPATH": str(repository)},
             cwd="/",
             start_new_session=True,
         )

@@ -73,12 +73,15 @@ def down(name: str) -> bool:
     """Remove the cluster; False if there was nothing of it."""
     if not leftovers(name):
         return False
+    directory = clusters_dir() / name
+    if directory.exists() and not (directory / "spec.json").exists():
+        raise ClusterError(f"{directory} is no cluster's directory (it has no spec.json); remove it yourself")
     kill_all(name)
-    for point in mounts_below(clusters_dir() / name):
+    for point in mounts_below(directory):
         command("umount", "--lazy", point)
     for namespace in netns.of_cluster(name):
         command("ip", "netns", "delete", namespace)
     remove_groups(name)
-    if (clusters_dir() / name).exists():
-        shutil.rmtree(clusters_dir() / name)
+    if directory.exists():
+        shutil.rmtree(directory)
     return True

@@ -194,7 +194,7 @@ def test_node_port_answers_on_the_hosts_loopback_and_closes_with_the_service(nam
 
 @pytest.mark.parametrize("client_node", NODES, ids=["same-node", "cross-node"])
 def test_policies_deny_what_they_do_not_allow(namespace: Namespace, client_node: str) -> None:
-    """By label, by address and through the VIP; the probe from the node passes all along."""
+    """By label, by address and through the VIP; the probes of the pod's own node still make it Ready."""
     address = namespace.server("server", "node-1")
     namespace.server("friend", client_node, role="friend")
     namespace.server("stranger", client_node, role="stranger")
@@ -206,7 +206,7 @@ def test_policies_deny_what_they_do_not_allow(namespace: Namespace, client_node:
     assert not namespace.get("stranger", "server:80")
     assert namespace.get("friend", f"{address}:8080") == "server"
     assert namespace.get("friend", "server:80") == "server"
-    namespace.wait("pod/server")
+    namespace.server("probed", "node-1", app="server")
     namespace.bed.kubectl("label", "pod", "-n", namespace.name, "stranger", "role=friend", "--overwrite")
     until(lambda: namespace.get("stranger", f"{address}:8080"))
     namespace.bed.kubectl("delete", "networkpolicy", "-n", namespace.name, "only-friends")

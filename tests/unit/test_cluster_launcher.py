@@ -2,12 +2,14 @@
 
 import ipaddress
 import json
+import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster import build, cli, controlplane, kwok, manifests, netns, node, nodeports, pki, ports, spec, teardown
+from cluster import build, cli, controlplane, kwok, manifests, netns, node, nodeports, pki, ports, setup, spec, teardown
 from cluster import volumes_testpart as volumes
 from cluster.errors import ClusterError
 from cluster.kubeapi import path_of
@@ -73,6 +75,21 @@ def test_a_clusters_namespaces_are_told_from_those_of_clusters_with_similar_name
 
 def test_teardown_of_nothing_finds_nothing(cluster: Cluster) -> None:
     assert teardown.leftovers("nobody") == []
+
+
+def test_teardown_leaves_a_directory_alone_that_is_no_clusters(cluster: Cluster) -> None:
+    (spec.clusters_dir() / "photos").mkdir()
+    with pytest.raises(ClusterError, match=r"no spec\.json"):
+        teardown.down("photos")
+    assert (spec.clusters_dir() / "photos").exists()
+
+
+def test_a_port_that_someone_else_took_is_named(cluster: Cluster) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(ClusterError, match="is in use by another program"):
+            setup.check_port(replace(cluster, api_port=other.getsockname()[1]))
 
 
 # --- configurations ----------------------------------------------------------------------------------
