@@ -40,7 +40,7 @@ class Outbound:
         self._topics: dict[tuple[str, str], str] = {}
         self._under_way: dict[tuple[str, str], asyncio.Future[None]] = {}
         """The last publication of every entity, until it is acknowledged."""
-        self._repairs: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._repairs: dict[tuple[str, str, bool], asyncio.Task[None]] = {}
         self._refusal = ""
 
     def send(self, thing: str, entity: str, payload: bytes) -> "asyncio.Future[None]":
@@ -88,12 +88,16 @@ class Outbound:
         return done is not None and not done.done()
 
     def repair(self, thing: str, silo: str, request: RepairRequest) -> None:
-        """Answer a silo that misses messages. One answer at a time: a silo asks again for what is still missing."""
-        if (silo, thing) in self._repairs:
+        """Answer a silo that misses messages, or wants last values.
+
+        One answer of each kind at a time: a silo asks again for what is still missing.
+        """
+        key = silo, thing, request.first is None
+        if key in self._repairs:
             return
         answering = asyncio.create_task(self._answer(thing, silo, request))
-        self._repairs[silo, thing] = answering
-        answering.add_done_callback(lambda _: self._repairs.pop((silo, thing)))
+        self._repairs[key] = answering
+        answering.add_done_callback(lambda _: self._repairs.pop(key))
 
     async def _answer(self, thing: str, silo: str, request: RepairRequest) -> None:
         topic = topics.silo_data_in(silo, self._tv)
