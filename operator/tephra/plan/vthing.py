@@ -113,9 +113,12 @@ def _said(desired: Object, announced: Announcement | None) -> dict[str, Any]:
     """What is announced of the thing, as status; without an announcement what was said last stays readable."""
     if announced is None:
         kept = desired.get("status") or {}
-        return {name: kept[name] for name in ("type", "label", "description", "commands") if name in kept} | {
-            "announced": False
-        }
-    texts = {"type": announced.type, "label": announced.label, "description": announced.description}
-    commands = sorted({command[:256] for command in announced.commands})[:64]
-    return {"announced": True, "commands": commands} | {name: text[:_TEXT] for name, text in texts.items()}
+        names = ("type", "label", "description", "commands")
+        return {"announced": False} | {name: kept[name] for name in names if kept.get(name)}
+    said = {
+        "type": announced.type[:_TEXT],
+        "label": announced.label[:_TEXT],
+        "description": announced.description[:_TEXT],
+        "commands": sorted({command[:256] for command in announced.commands})[:64],
+    }
+    return {"announced": True} | {name: value for name, value in said.items() if value}
