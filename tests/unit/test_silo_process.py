@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tephra.bus.messages import COMMAND, ENTITY, NAME, Unicast
-from tests.support.silo import Bench, attached, silo_bench
+from tests.support.silo import Bench, Source, attached, silo_bench
 from tests.support.tenant import Message, Tenant
 
 ROOM = "urn:ngsi-ld:Room:1"
@@ -144,6 +144,19 @@ async def stream(bench: Bench, count: int, harm: dict[int, object]) -> None:
 
 def per_entity_in_order(numbers: list[int]) -> bool:
     return all(sub == sorted(sub) for r in range(3) if (sub := [n for n in numbers if n % 3 == r]) is not None)
+
+
+async def test_a_restarted_thingvisor_begins_again(bench: Bench) -> None:
+    await bench.operator.desire(attached("room"))
+    tenant = bench.tenant()
+    for number in (1, 2, 3):
+        await bench.source.publish("room", ROOM, number)
+    await values(tenant, 3)
+    await bench.source.bus.stop()
+    async with Source(bench.core.endpoint()) as successor:
+        for number in (4, 5):
+            await successor.publish("room", ROOM, number)
+        assert await values(tenant, 5) == [1, 2, 3, 4, 5]
 
 
 async def test_killing_the_core_broker_loses_nothing(bench: Bench) -> None:
