@@ -20,8 +20,6 @@ import socket
 import sys
 import time
 
-import kopf
-
 from tephra import handlers
 from tephra.act import catalogue, keys
 from tephra.act import config as configuration
@@ -151,13 +149,8 @@ class Operator:
 
     async def _start_kopf(self) -> None:
         started = asyncio.Event()
-        shell = kopf.operator(
-            registry=handlers.registry(self._engine, self.sync, self._kube.config, WATCHES),
-            settings=handlers.settings(WATCHES),
-            clusterwide=True,
-            ready_flag=started,
-            stop_flag=self._stop_kopf,
-        )
+        config, stop = self._kube.config, self._stop_kopf
+        shell = handlers.run(self._engine, self.sync, config, WATCHES, ready=started, stop=stop)
         self._kopf = self._tasks.start("kopf", shell)
         await started.wait()
         self._tasks.listen_to_signals()  # kopf has put its own handlers there

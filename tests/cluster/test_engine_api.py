@@ -3,12 +3,16 @@
 import asyncio
 import itertools
 import json
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
 
+from tephra import handlers
 from tephra.kube.client import Client, Selection
 from tephra.kube.config import load
 from tephra.kube.errors import Conflict, NotFound
@@ -17,19 +21,11 @@ from tephra.plan.base import EventNote, Key, Object, Plan, World
 from tephra.reconcile import status
 from tephra.reconcile.events import REPEAT_S, EventRecorder
 from tests.support.apiserver import ApiServer
-from tests.support.engine import Running, leading, standby
+from tests.support.engine import Running, leading, ready, standby
 
 KIND = "VThing"
 TESTER = "engine-tester"
 _names = itertools.count()
-
-
-def ready(desired: Object | None, key: Key, world: World) -> Plan:
-    """Every vThing is ready and carries the label of its spec."""
-    if desired is None:
-        return Plan()
-    condition = {"type": "Ready", "status": "True", "reason": "Ready", "message": ""}
-    return Plan(status={"label": desired["spec"].get("label", ""), "conditions": [condition]})
 
 
 @pytest.fixture
@@ -57,6 +53,12 @@ async def until_ready(kube: Client, name: str, generation: int = 1) -> dict[str,
             if (event.object.get("status") or {}).get("observedGeneration") == generation:
                 return event.object
     raise AssertionError
+
+
+async def until_known(running: Running, name: str) -> None:
+    async with asyncio.timeout(30):
+        while running.engine.cache.get(KIND, "default", name) is None:
+            await asyncio.sleep(0.02)
 
 
 async def until_gone(running: Running, name: str) -> None:
@@ -132,22 +134,49 @@ async def test_a_foreign_status_is_put_right(api_server: ApiServer, kube: Client
                 await asyncio.sleep(0.05)
 
 
-async def test_a_standby_writes_nothing_and_takes_over(api_server: ApiServer, kube: Client, names: str) -> None:
-    config = api(api_server)
-    async with standby(config, KIND, ready, names) as second:
-        async with leading(config, KIND, ready, names):
+@contextmanager
+def another_process(server: ApiServer, lease: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A leading engine of its own."""
+    command = [sys.executable, "-m", "tests.support.engine", str(server.kubeconfig), lease]
+    process = subprocess.Popen(command)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_standby_writes_nothing_and_takes_over_from_a_killed_leader(
+    api_server: ApiServer, kube: Client, names: str
+) -> None:
+    with another_process(api_server, names) as leader:
+        await kube.create(vthing(names, "one"))
+        await until_ready(kube, f"{names}.one")
+        async with standby(api(api_server), KIND, ready, names) as second:
             taking_over = asyncio.create_task(second.lease.acquire())
-            await kube.create(vthing(names, "one"))
-            await until_ready(kube, f"{names}.one")
+            await kube.create(vthing(names, "two"))
+            await until_ready(kube, f"{names}.two")
             assert not taking_over.done()
-            assert second.engine.cache.get(KIND, "default", f"{names}.one"), "its cache is warm"
-        epoch = await asyncio.wait_for(taking_over, 10)
-        second.engine.start()
-        await kube.create(vthing(names, "two"))
-        await until_ready(kube, f"{names}.two")
-    assert epoch == 2
-    assert writes(api_server, f"{names}.one") == {"vthings/status": 1}
-    assert writes(api_server, f"{names}.two") == {"vthings/status": 1}
+            await until_known(second, f"{names}.two")
+            leader.kill()
+            assert await asyncio.wait_for(taking_over, 15) == 2
+            second.engine.start()
+            await kube.create(vthing(names, "three"))
+            await until_ready(kube, f"{names}.three")
+    for thing in ("one", "two", "three"):
+        assert writes(api_server, f"{names}.{thing}") == {"vthings/status": 1}
+
+
+async def test_kopfs_own_processing_delivers_the_same(
+    api_server: ApiServer, kube: Client, names: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "_straight_to", nullcontext)
+    async with leading(api(api_server), KIND, ready) as running:
+        await kube.create(vthing(names))
+        await until_ready(kube, f"{names}.t")
+        await kube.delete(KIND, f"{names}.t", "default")
+        await until_gone(running, f"{names}.t")
+    assert writes(api_server, f"{names}.t") == {"vthings/status": 1}
 
 
 async def test_what_vanished_unseen_is_found_at_resync(
@@ -178,11 +207,9 @@ async def test_a_deaf_watch_is_noticed(
     api_server: ApiServer, kube: Client, names: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tephra.reconcile.sync.SETTLE_S", 0.2)
-    async with standby(api(api_server), KIND, ready) as running:
+    async with standby(api(api_server), KIND, ready, repairing=False) as running:
         await kube.create(vthing(names))
-        async with asyncio.timeout(10):
-            while not running.engine.cache.get(KIND, "default", f"{names}.t"):
-                await asyncio.sleep(0.02)
+        await until_known(running, f"{names}.t")
         monkeypatch.setattr(running.engine, "observe", lambda *_, **__: None)
         await kube.apply(vthing(names, label="unheard"))
         await running.sync.resync()

@@ -1,18 +1,20 @@
-"""The engine as `tephra.app` builds it, on a real API server, with a plan of the test's own and without a bus."""
+"""The engine as `tephra.app` builds it, on a real API server, with a plan of the test's own and without a bus.
+
+`python -m tests.support.engine KUBECONFIG LEASE` runs one for VThings in a process of its own, to be killed.
+"""
 
 import asyncio
 import secrets
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-import kopf
-
 from tephra import handlers
 from tephra.kube.client import Client
-from tephra.kube.config import Config
+from tephra.kube.config import Config, load
 from tephra.kube.lease import Lease
-from tephra.plan.base import Action, BusState, EventNote, Keys, Object, Planner, Settings
+from tephra.plan.base import Action, BusState, EventNote, Key, Keys, Object, Plan, Planner, Settings, World
 from tephra.reconcile.cache import Cache
 from tephra.reconcile.loop import Engine, Ports, Rules
 from tephra.reconcile.metrics import Metrics
@@ -20,6 +22,14 @@ from tephra.reconcile.sync import Sync, Watch
 from tephra.reconcile.world import Surroundings
 
 NAMESPACE = "default"
+
+
+def ready(desired: Object | None, key: Key, world: World) -> Plan:
+    """Every vThing is ready and shows the label of its spec."""
+    if desired is None:
+        return Plan()
+    condition = {"type": "Ready", "status": "True", "reason": "Ready", "message": ""}
+    return Plan(status={"label": desired["spec"].get("label", ""), "conditions": [condition]})
 
 
 class Deaf:
@@ -43,7 +53,9 @@ class Running:
 
 
 @asynccontextmanager
-async def standby(config: Config, kind: str, plan: Planner, lease: str = "engine") -> AsyncIterator[Running]:
+async def standby(
+    config: Config, kind: str, plan: Planner, lease: str = "engine", *, repairing: bool = True
+) -> AsyncIterator[Running]:
     """Caches complete and fresh; acts once somebody acquires the Lease and starts the engine."""
     metrics, watches, stop, started = Metrics(), (Watch(kind),), asyncio.Event(), asyncio.Event()
     async with Client(config, observer=metrics.requested) as client:
@@ -52,16 +64,8 @@ async def standby(config: Config, kind: str, plan: Planner, lease: str = "engine
         engine = Engine(Cache(), Rules({kind: plan}, {}), Ports(Deaf(), client, Deaf(), metrics, holder, around))
         sync = Sync(engine, client, watches)
         await sync.seed()
-        repair = asyncio.create_task(sync.run())
-        shell = asyncio.create_task(
-            kopf.operator(
-                registry=handlers.registry(engine, sync, config, watches),
-                settings=handlers.settings(watches),
-                clusterwide=True,
-                ready_flag=started,
-                stop_flag=stop,
-            )
-        )
+        repair = asyncio.create_task(sync.run()) if repairing else None
+        shell = asyncio.create_task(handlers.run(engine, sync, config, watches, ready=started, stop=stop))
         await started.wait()
         try:
             yield Running(engine, sync, holder, metrics)
@@ -69,7 +73,8 @@ async def standby(config: Config, kind: str, plan: Planner, lease: str = "engine
             await engine.stop()
             await holder.release()
             stop.set()
-            repair.cancel()
+            if repair:
+                repair.cancel()
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({shell}, timeout=10)
 
@@ -89,3 +94,12 @@ async def leading(config: Config, kind: str, plan: Planner, lease: str = "engine
 
 def _no_keys() -> Keys:
     return None  # type: ignore[return-value]  # these plans derive no credentials
+
+
+async def _main(kubeconfig: str, lease: str) -> None:
+    async with leading(load(kubeconfig), "VThing", ready, lease):
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(*sys.argv[1:]))

@@ -50,12 +50,6 @@ def test_repeated_and_outdated_events_change_nothing(cache: Cache, version: int)
     assert cache.get(*SILO) == silo(2, generation=2)
 
 
-def test_a_list_is_believed_even_when_it_is_older(cache: Cache) -> None:
-    cache.observe(silo(900, generation=9))
-    assert what(cache, silo(3, generation=2), listed=True) is What.EDITED
-    assert what(cache, silo(4, generation=3)) is What.EDITED
-
-
 def test_an_object_made_anew_under_the_same_name_appears(cache: Cache) -> None:
     cache.observe(silo(5))
     assert what(cache, silo(9, uid="u2")) is What.APPEARED
@@ -163,13 +157,34 @@ def test_children_are_found_by_their_owner(cache: Cache) -> None:
     assert cache.children("nobody") is not None
 
 
+def replaced(cache: Cache, version: int, *items: Object, rewound: bool = False) -> dict[str, What]:
+    changes = cache.replace("VSilo", items, version, rewound=rewound)
+    return {change.key.name: change.what for change in changes}
+
+
 def test_a_complete_list_replaces_a_kind(cache: Cache) -> None:
     cache.observe(silo(1))
     cache.observe(silo(2, name="other", uid="u9"))
-    changes = cache.replace("VSilo", [silo(1), silo(5, name="new", uid="u7")])
-    assert {(change.what, change.key.name) for change in changes} == {
-        (What.APPEARED, "new"),
-        (What.VANISHED, "other"),
-    }
+    found = replaced(cache, 6, silo(1), silo(5, name="new", uid="u7"))
+    assert found == {"new": What.APPEARED, "other": What.VANISHED}
     assert {item["metadata"]["name"] for item in cache.all("VSilo", "a")} == {"home", "new"}
     assert cache.count("VSilo") == 2
+
+
+def test_a_list_takes_nothing_back_that_events_told_while_it_travelled(cache: Cache) -> None:
+    cache.observe(silo(11, generation=2))
+    cache.observe(silo(12, name="new", uid="u9"))
+    assert replaced(cache, 10, silo(1)) == {}
+    kept = cache.get(*SILO)
+    assert kept is not None
+    assert kept["metadata"]["generation"] == 2
+    assert cache.get("VSilo", "a", "new") is not None
+
+
+def test_after_a_restored_backup_the_list_is_right(cache: Cache) -> None:
+    cache.observe(silo(900, generation=9))
+    cache.observe(silo(901, name="later", uid="u9"))
+    assert cache.newest("VSilo") == 901
+    assert replaced(cache, 100, silo(90, generation=2), rewound=True) == {"later": What.VANISHED, "home": What.EDITED}
+    assert cache.newest("VSilo") == 90
+    assert what(cache, silo(101, generation=3)) is What.EDITED

@@ -146,6 +146,21 @@ def test_a_released_lease_is_taken_at_the_next_try() -> None:
     run(scenario)
 
 
+def test_a_release_while_a_renewal_is_under_way_still_releases() -> None:
+    async def scenario(api: Api) -> None:
+        first = api.lease("first")
+        await first.acquire()
+        assert api.stored
+        api._store(api.stored)  # the renewal arrived, its answer did not
+        await first.release()
+        assert api.stored["spec"]["holderIdentity"] == ""
+        await first.hold()
+        assert api.stored["spec"]["holderIdentity"] == ""
+        assert not first.held
+
+    run(scenario)
+
+
 def test_a_restarted_process_takes_its_own_lease_back_at_once_under_a_new_epoch() -> None:
     async def scenario(api: Api) -> None:
         await api.lease("pod-0").acquire()

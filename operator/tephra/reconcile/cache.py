@@ -5,8 +5,9 @@ Role: kopf's events (:mod:`tephra.handlers`), the engine's own lists and the ans
 outdated events and echoes of our own status writes change nothing here. Objects are trimmed to what planners read;
 a change of anything that was trimmed away is no change.
 
-resourceVersions are compared as numbers, as Kubernetes allows since 1.35 (KEP-5504); a list is always believed, so
-that a restored etcd, where they go backwards, is only a moment of confusion.
+resourceVersions are compared as numbers, as Kubernetes allows since 1.35 (KEP-5504). So a list that is older than what
+events have told meanwhile takes nothing back; only when etcd was restored from a backup (:meth:`Cache.replace` with
+``rewound``) is everything known forgotten for the list.
 """
 
 from collections import defaultdict
@@ -88,6 +89,7 @@ class Cache:
         for index in self._indexes.values():
             self._by_kind[index.kind].append(index)
         self._expected: dict[Key, Any] = {}
+        self._newest: dict[str, int] = {}
 
     # --- the View that planners and dependents read
 
@@ -116,17 +118,18 @@ class Cache:
 
     # --- changes
 
-    def observe(self, item: Object, *, gone: bool = False, listed: bool = False) -> Change | None:
+    def observe(self, item: Object, *, gone: bool = False) -> Change | None:
         """Take in an object as the API server sent it (it is trimmed in place and kept); None: nothing new.
 
-        ``gone``: it was deleted. ``listed``: it comes from a list, which is believed even when it seems older.
+        ``gone``: it was deleted.
         """
         key = Key.of(item)
         before = self.get(*key)
         if gone:
             return self._vanish(key, before, item)
-        if before is not None and not listed and _outdated(before, item):
+        if before is not None and _outdated(before, item):
             return None
+        self._newest[key.kind] = max(self.newest(key.kind), _version(item))
         item = TRIMS.get(key.kind, _WHOLE)(item)
         self._file(key, before, item)
         if before is None or before["metadata"]["uid"] != item["metadata"]["uid"]:
@@ -136,16 +139,31 @@ class Cache:
             what = What.ECHOED
         return Change(what, key, item) if what else None
 
-    def replace(self, kind: str, items: Iterable[Object]) -> list[Change]:
-        """Believe a complete list of a kind: whatever is not in it is gone."""
-        changes, present = [], set()
-        for item in items:
-            present.add(Key.of(item))
-            changes.append(self.observe(item, listed=True))
-        for key in [Key.of(item) for item in self.all(kind)]:
-            if key not in present:
-                changes.append(self._vanish(key, self.get(*key), None))
-        return [change for change in changes if change]
+    def replace(self, kind: str, items: Iterable[Object], version: int, *, rewound: bool = False) -> list[Change]:
+        """Take in a complete list of a kind, made at ``version``: what was known before that and is not in it is gone.
+
+        ``rewound``: the history was rewritten, so the list is right wherever it differs.
+        """
+        if rewound:
+            self._rewind(kind)
+        listed = {Key.of(item): item for item in items}
+        vanished = [
+            self._vanish(key, item, None)
+            for key, item in ((Key.of(item), item) for item in list(self.all(kind)))
+            if key not in listed and _version(item) <= version
+        ]
+        return [change for change in (*vanished, *map(self.observe, listed.values())) if change]
+
+    def newest(self, kind: str) -> int:
+        """The highest resourceVersion seen of a kind; a list asked for now cannot be older."""
+        return self._newest.get(kind, 0)
+
+    def _rewind(self, kind: str) -> None:
+        """Make everything known of a kind older than anything that comes."""
+        self._newest[kind] = 0
+        for item in list(self.all(kind)):
+            before = {**item, "metadata": {**item["metadata"], "resourceVersion": "0"}}
+            self._file(Key.of(item), item, before)
 
     def expect(self, key: Key, status: Any) -> None:
         """We are about to write this status: the event that brings it is our own echo."""

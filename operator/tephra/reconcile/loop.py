@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tephra.api import labels
+from tephra.kube.client import Listing
 from tephra.kube.errors import ApiError, BadRequest, Forbidden, Invalid, NotFound, Unreachable
 from tephra.plan.base import Action, BusState, Dependents, EventNote, Key, Object, Plan, Planner
 from tephra.reconcile import status
@@ -138,14 +139,15 @@ class Engine:
     # --- what arrives
 
     def observe(self, item: dict[str, Any], *, gone: bool = False, listed: bool = False) -> None:
-        """An object as the API server sent it: from a watch, or (``listed``) from a list at start."""
-        change = self.cache.observe(item, gone=gone, listed=listed)
+        """An object as the API server sent it: from a watch, or (``listed``) from the list that it starts with."""
+        change = self.cache.observe(item, gone=gone)
         if change:
             self._react(change, listed=listed)
 
-    def replace(self, kind: str, items: list[dict[str, Any]]) -> None:
-        """A complete list of one kind."""
-        for change in self.cache.replace(kind, items):
+    def replace(self, kind: str, listing: Listing, *, rewound: bool = False) -> None:
+        """A complete list of one kind (see :meth:`Cache.replace`)."""
+        version = int(listing.resource_version)
+        for change in self.cache.replace(kind, listing.items, version, rewound=rewound):
             self._react(change, listed=True)
 
     def resync(self) -> None:

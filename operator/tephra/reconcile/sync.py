@@ -2,16 +2,18 @@
 
 kopf delivers changes but no end-of-list mark, and after an expired watch (410) it does not tell what vanished
 meanwhile. So the engine lists for itself: everything once before it acts, a kind again soon after kopf has listed
-it anew, and everything at each resync. A resync also finds out whether a watch has gone deaf: an object that was
-already newer in the list than in the cache some seconds before is a change that no event announced.
+it anew, and everything at each resync. A resync also finds out whether a watch has gone deaf: what a list showed and
+the cache still lacks some seconds later is a change that no event announced. And a list that is older than what was
+known before it was asked for means that etcd was restored from a backup.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from tephra.api import labels
 from tephra.kube.client import Listing, Selection
@@ -64,6 +66,7 @@ class Sync:
         self._engine, self._lister, self._clock = engine, lister, clock
         self._watches = {watch.kind: watch for watch in watches}
         self._relisted: dict[str, float] = {}  # kind → when it is to be listed again
+        self._hint = asyncio.Event()
         self.complete = False
         self.deaf: set[str] = set()
         """Kinds whose watch missed something, by the last look."""
@@ -71,8 +74,7 @@ class Sync:
     async def seed(self) -> None:
         """List everything; waits for CRDs that are not there yet, and for an API server that does not answer."""
         for watch in self._watches.values():
-            listing = await self._list_at_last(watch)
-            self._engine.replace(watch.kind, listing.items)
+            self._engine.replace(watch.kind, await self._list_at_last(watch))
         self.complete = True
 
     async def _list_at_last(self, watch: Watch) -> Listing:
@@ -91,42 +93,62 @@ class Sync:
     def listed_anew(self, kind: str) -> None:
         """kopf delivers a new list of this kind: what vanished before it will not be announced."""
         self._relisted[kind] = self._clock() + SETTLE_S
+        self._hint.set()
 
     async def run(self) -> None:
         """Repair for ever."""
-        resync_at = self._clock() + RESYNC_S * random.uniform(0.9, 1.1)
+        resync_at = self._next_resync()
         while True:
-            await asyncio.sleep(1.0 if self._relisted else max(0.0, min(RETRY_S, resync_at - self._clock())))
+            await self._until(min((resync_at, *self._relisted.values())))
             now = self._clock()
             try:
                 for kind in [kind for kind, due in self._relisted.items() if due <= now]:
-                    self._engine.replace(kind, (await self._list(self._watches[kind])).items)
+                    self._engine.replace(kind, await self._list_again(self._watches[kind]))
                     del self._relisted[kind]
                 if now >= resync_at:
                     await self.resync()
-                    resync_at = self._clock() + RESYNC_S * random.uniform(0.9, 1.1)
+                    resync_at = self._next_resync()
             except ApiError as error:
                 log.warning("resync put off: %s", error)
                 await asyncio.sleep(RETRY_S)
 
+    def _next_resync(self) -> float:
+        return self._clock() + RESYNC_S * random.uniform(0.9, 1.1)
+
+    async def _until(self, due: float) -> None:
+        """Sleep until then, or until something comes up earlier."""
+        self._hint.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, due - self._clock())):
+                await self._hint.wait()
+
     async def resync(self) -> None:
         """List every kind, see what its watch missed, repair it, and plan everything again."""
-        for watch in self._watches.values():
-            before = await self._list(watch)
-            await asyncio.sleep(SETTLE_S)
-            missed = self._missed(watch.kind, before)
-            self.deaf = self.deaf | {watch.kind} if missed else self.deaf - {watch.kind}
-            if missed:
-                log.error("the watch of %s missed %d changes: %s", watch.kind, len(missed), ", ".join(missed[:5]))
-            self._engine.replace(watch.kind, (await self._list(watch)).items)
+        found = {kind: await self._list_again(watch) for kind, watch in self._watches.items()}
+        await asyncio.sleep(SETTLE_S)
+        self.deaf = {kind for kind, listing in found.items() if self._missed(kind, listing)}
+        for kind, listing in found.items():
+            self._engine.replace(kind, listing)
         self._engine.resync()
 
-    def _missed(self, kind: str, listing: Listing) -> list[str]:
-        """Names of listed objects that the cache knows only in an older state."""
-        missed = []
-        for item in listing.items:
-            meta = item["metadata"]
-            known = self._engine.cache.get(kind, meta.get("namespace") or "", meta["name"])
-            if known is not None and int(known["metadata"]["resourceVersion"]) < int(meta["resourceVersion"]):
-                missed.append(meta["name"])
-        return missed
+    async def _list_again(self, watch: Watch) -> Listing:
+        """List; a list that is older than what was known before it was asked for is believed at once."""
+        newest = self._engine.cache.newest(watch.kind)
+        listing = await self._list(watch)
+        if int(listing.resource_version) < newest:
+            log.error("%s: the API server is back at an earlier state; believing it", watch.kind)
+            self._engine.replace(watch.kind, listing, rewound=True)
+        return listing
+
+    def _missed(self, kind: str, listing: Listing) -> bool:
+        """Whether the cache still lacks a change that the list showed."""
+        missed = [item for item in listing.items if not self._knows(kind, item["metadata"])]
+        if missed:
+            names = ", ".join(item["metadata"]["name"] for item in missed[:5])
+            log.error("the watch of %s missed %d changes: %s", kind, len(missed), names)
+        return bool(missed)
+
+    def _knows(self, kind: str, meta: Mapping[str, Any]) -> bool:
+        """Whether this version, or a later one, was delivered (an object that is not there was deleted since)."""
+        known = self._engine.cache.get(kind, meta.get("namespace") or "", meta["name"])
+        return known is None or int(known["metadata"]["resourceVersion"]) >= int(meta["resourceVersion"])
