@@ -109,12 +109,17 @@ async def say(bus: BusClient, generation: int, **params: Any) -> None:
     await bus.publish(topics.tv_in(TV), desired.encode(), retain=True)
 
 
-@pytest.mark.parametrize("kills", [3])
-async def test_a_broker_killed_again_and_again_loses_nothing(tmp_path: Path, kills: int) -> None:
-    with Mosquitto(tmp_path) as broker:
+PERSISTENT = "persistence true\npersistence_location {}/\nautosave_on_changes true\nautosave_interval 50\n"
+
+
+@pytest.mark.parametrize("memory", ["", PERSISTENT], ids=["forgetful", "persistent"])
+async def test_a_broker_killed_again_and_again_loses_nothing(tmp_path: Path, memory: str) -> None:
+    """With persistence it comes back with an older state: sessions, backlog and retained values of its last save."""
+    kills = 3
+    with Mosquitto(tmp_path, extra=memory.format(tmp_path)) as broker:
         operator = BusClient(broker.endpoint(), Session(client_id="operator"))
-        visor_bus = BusClient(broker.endpoint(), Session(client_id="tv:counter"))
-        silo = Silo(BusClient(broker.endpoint(), Session(client_id="silo:home")))
+        visor_bus = BusClient(broker.endpoint(), Session(client_id="tv.counter"))
+        silo = Silo(BusClient(broker.endpoint(), Session(client_id="silo.home")))
         runtime = Runtime(Counter, TV, visor_bus)
         async with task(runtime.run()), operator, silo.bus, task(silo.tick()):
             await say(operator, 1)
@@ -126,6 +131,7 @@ async def test_a_broker_killed_again_and_again_loses_nothing(tmp_path: Path, kil
                 if not kill:  # c_in was lost with the broker; the ThingVisor goes on with what it knows
                     await silo.reach(silo.numbers[-1] + 10)
             await silo.reach(silo.numbers[-1] + 200)
+        assert (tmp_path / "mosquitto.db").exists() == bool(memory)
         assert silo.sequencer.lost == 0
         assert silo.numbers == list(range(silo.numbers[0], silo.numbers[0] + len(silo.numbers)))
         assert silo.numbers[0] < 100
@@ -142,10 +148,10 @@ async def test_on_a_guarded_bus_with_files_probes_and_term(tmp_path: Path) -> No
     with Mosquitto(tmp_path, dynsec=True, tls=True) as broker:
         await broker.deny_by_default()
         await broker.add_client("operator", "o", operator_role())
-        await broker.add_client(f"silo:{SILO}", "s", silo_role(SILO, [AttachedThing(id="x", tv=TV, thing="n")]))
+        await broker.add_client(f"silo.{SILO}", "s", silo_role(SILO, [AttachedThing(id="x", tv=TV, thing="n")]))
         directory, port = tmp_path / "bus", free_port()
         directory.mkdir()
-        files = {"url": broker.url, "username": f"tv:{TV}", "password": "t", "ca.crt": broker.ca_file.read_text()}
+        files = {"url": broker.url, "username": f"tv.{TV}", "password": "t", "ca.crt": broker.ca_file.read_text()}
         for name, text in files.items():
             (directory / name).write_text(text)
         reports: asyncio.Queue[ThingVisorReport] = asyncio.Queue()
@@ -162,7 +168,7 @@ async def test_on_a_guarded_bus_with_files_probes_and_term(tmp_path: Path) -> No
         try:
             async with operator, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
                 await say(operator, 7, period=1)
-                await broker.add_client(f"tv:{TV}", "t", thing_visor_role(TV))  # after the pod: it has to wait for it
+                await broker.add_client(f"tv.{TV}", "t", thing_visor_role(TV))  # after the pod: it has to wait for it
                 await report_when(reports, lambda report: report.observed_generation == 7)
                 assert [thing.thing for thing in (await last(operator, reports)).v_things] == ["hello"]
                 assert (await http.get("/readyz")).status == (await http.get("/livez")).status == 200

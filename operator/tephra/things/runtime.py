@@ -58,10 +58,9 @@ class Runtime:
         self._generation = -1
         self._params: BaseModel | None = None
         self._params_error = ""
-        self.announced: dict[str, Announcement] = {}
-        """What is served: by ``start``, and made from declarations."""
         self._served: dict[str, Announcement] = {}
         self._made: dict[str, Announcement] = {}
+        self.announced: Mapping[str, Announcement] = ChainMap(self._made, self._served)
         self._failures: dict[str, MakeFailure] = {}
         self._begun = asyncio.Event()
         self._starting: asyncio.Task[None] | None = None
@@ -237,7 +236,9 @@ class Runtime:
     def announce(self, announcements: Iterable[Announcement], *, only: bool) -> None:
         new = {announcement.thing: announcement for announcement in announcements}
         gone = [thing for thing in self._served if thing not in new] if only else []
-        self._served = new if only else self._served | new
+        if only:
+            self._served.clear()
+        self._served.update(new)
         self._changed()
         for thing in gone:
             withdrawing = asyncio.create_task(self._gone(thing))
@@ -265,7 +266,6 @@ class Runtime:
 
     def _changed(self) -> None:
         """Something that the report says may have changed."""
-        self.announced = self._served | self._made
         self._dirty.set()
 
     async def _report(self) -> None:

@@ -35,7 +35,7 @@ class Host(Protocol):
     """What the runtime does for a ThingVisor."""
 
     health: Health
-    announced: dict[str, Announcement]
+    announced: Mapping[str, Announcement]
 
     def announce(self, announcements: Iterable[Announcement], *, only: bool) -> None: ...
     async def withdraw(self, thing: str) -> None: ...
