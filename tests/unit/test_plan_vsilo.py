@@ -132,7 +132,7 @@ def test_nobody_is_called_while_a_new_silo_may_be_ahead_of_its_sources() -> None
     hand = world(item)
     hand.now = worlds.NOW - 3597  # three seconds old
     young = hand.settle(item)
-    assert (condition(young, "Ready"), condition(young, "Stalled")) == (("False", "VThingNotFound"), ("", ""))
+    assert (condition(young, "Ready"), young.settled) == (("False", "VThingNotFound"), False)
     assert young.requeue_after == pytest.approx(7)
     hand.now += 8
     assert condition(hand.plan(item), "Stalled") == ("True", "VThingNotFound")
@@ -142,8 +142,7 @@ def test_a_starting_thingvisor_is_waited_for() -> None:
     item = silo("things/hello/b")
     hand = world(item).say(worlds.visor_report(epoch=int(worlds.NOW - 4) * 1000))
     waiting = hand.settle(item)
-    assert condition(waiting, "Ready") == ("False", "ThingVisorNotReady")
-    assert condition(waiting, "Stalled") == ("", "")
+    assert (condition(waiting, "Ready"), waiting.settled) == (("False", "ThingVisorNotReady"), False)
     assert waiting.requeue_after == pytest.approx(6)
     hand.now += 7
     assert condition(hand.plan(item), "Ready") == ("False", "VThingNotFound")
@@ -354,7 +353,7 @@ def test_deletion_withdraws_access_then_clears_topics() -> None:
     hand = world()
     hand.bus = replace(hand.bus, retained={"vSilo/tenant.home/c_out", "vSilo/tenant.home-2/c_in"})
     assert hand.plan(item).actions == (
-        BusForget("silo:tenant.home"),
+        BusForget("silo.tenant.home"),
         BusPublish("vSilo/tenant.home/c_in", None),
         BusPublish("vSilo/tenant.home/c_out", None),
     )
@@ -367,10 +366,17 @@ def test_certificate_renewal_is_the_only_appointment_of_a_steady_silo() -> None:
     assert plan.requeue_after > 3600
 
 
-def test_event_only_when_readiness_changes() -> None:
+def test_events_tell_trouble_and_recovery_once() -> None:
     item = silo(THING)
     hand = world(item)
     done = hand.settle(item)
-    assert [(event.type, event.reason) for event in done.events] == [("Normal", "Ready")]
+    assert done.events == ()
     hand.report(item, done)
+    hand.have(worlds.visor(access={"read": {"from": "Same"}}))
+    denied = hand.settle(item)
+    assert [(event.type, event.reason) for event in denied.events] == [("Warning", "AccessDenied")]
+    hand.report(item, denied)
     assert hand.plan(item).events == ()
+    hand.have(worlds.visor())
+    again = hand.settle(item)
+    assert [(event.type, event.reason) for event in again.events] == [("Normal", "Ready")]

@@ -79,7 +79,7 @@ def _absent(ref: VThingRef, thing: ThingId, world: World) -> Link:
     if report is not None and settles is None:
         return _not_found(ref, f"ThingVisor {visor} announces no such thing")
     message = f"ThingVisor {visor} is starting and has not announced it yet"
-    return Link(ref.id, "Pending", Reason.THINGVISOR_NOT_READY, message, Outlook.MENDING, settles=settles)
+    return Link(ref.id, "Pending", Reason.THINGVISOR_NOT_READY, message, Outlook.WORKING, settles=settles)
 
 
 def _not_found(ref: VThingRef, cause: str) -> Link:
@@ -109,11 +109,11 @@ def _with_report(link: Link, said: Attachment | None) -> Link:
     return Link(link.id, "Failed", Reason.ATTACH_FAILED, message, Outlook.MENDING, link.granted)
 
 
-_GRAVITY = (Outlook.WORKING, Outlook.STALLED, Outlook.MENDING)
+_GRAVITY = (Outlook.STALLED, Outlook.WORKING, Outlook.MENDING)
 
 
 def finding(links: Sequence[Link]) -> Finding:
-    """All vThings in one judgement: what is still going on first, then what somebody has to mend."""
+    """All vThings in one judgement: what somebody has to mend first, then what is still going on."""
     for outlook in _GRAVITY:
         if found := [link for link in links if link.outlook is outlook]:
             first, more = found[0], f" (and {len(found) - 1} more)" if len(found) > 1 else ""

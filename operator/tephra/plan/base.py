@@ -76,7 +76,7 @@ class BusPublish(Action):
 
 @dataclass(frozen=True, slots=True)
 class BusAccess(Action):
-    """Give ``identity`` (``tv:<ns>.<name>`` or ``silo:<ns>.<name>``) this password and exactly this role."""
+    """Give ``identity`` (``tv.<ns>.<name>`` or ``silo.<ns>.<name>``) this password and exactly this role."""
 
     identity: str
     password: str
@@ -176,7 +176,7 @@ class BusState:
     retained: Collection[str] = ()
     """Retained topics under our prefixes."""
     identities: Collection[str] = ()
-    """User names with access (``tv:…``, ``silo:…``)."""
+    """User names with access (``tv.…``, ``silo.…``)."""
 
 
 class View(Protocol):

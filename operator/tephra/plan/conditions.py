@@ -103,12 +103,16 @@ def _condition(type_: Type, status: str, reason: Reason, message: str) -> dict[s
 
 
 def _events(desired: Object, ready: Finding) -> tuple[EventNote, ...]:
-    """An Event when Ready becomes True, or False for another reason than before; none while work goes on."""
-    before = previous(desired, Type.READY)
+    """An Event when Ready becomes False for another reason than before, or True again; none while work goes on.
+
+    An object that comes up as it should makes none: there may be thousands, and the condition says it.
+    """
+    before, good = previous(desired, Type.READY), ready.outlook is Outlook.GOOD
     if ready.outlook is Outlook.WORKING or (before.get("status"), before.get("reason")) == (ready.status, ready.reason):
         return ()
-    normal = ready.outlook is Outlook.GOOD
-    return (EventNote(ready.reason, ready.message, "Normal" if normal else "Warning"),)
+    if good and not before:
+        return ()
+    return (EventNote(ready.reason, ready.message, "Normal" if good else "Warning"),)
 
 
 def previous(desired: Object, type_: Type) -> Mapping[str, Any]:

@@ -34,7 +34,7 @@ def identity_of(owner: Object) -> str:
 
 def user_of(identity: str) -> str:
     """Its MQTT user name on the core bus."""
-    return f"silo:{identity}"
+    return f"silo.{identity}"
 
 
 def password_of(owner: Object, world: World) -> str:

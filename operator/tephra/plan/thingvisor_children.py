@@ -33,7 +33,7 @@ def identity_of(owner: Object) -> str:
 
 def user_of(identity: str) -> str:
     """Its MQTT user name."""
-    return f"tv:{identity}"
+    return f"tv.{identity}"
 
 
 def password_of(owner: Object, world: World) -> str:

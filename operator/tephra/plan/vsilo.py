@@ -21,7 +21,7 @@ from tephra.plan import silo_children as made
 from tephra.plan.attachments import Link
 from tephra.plan.base import Action, Apply, BusAccess, BusPublish, Key, Object, Plan, ServerCertificate, World
 from tephra.plan.bus_state import forget, no_bus, revision_of
-from tephra.plan.conditions import SETTLING, Finding, Outlook, judge, mending, stalled, tenancy, working
+from tephra.plan.conditions import SETTLING, Finding, Outlook, judge, stalled, tenancy, working
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def _attached(
         return working(Type.VTHINGS_ATTACHED, Reason.WAITING_FOR_REPORT, message)
     found = attachments.finding(links)
     if found.reason is Reason.VTHING_NOT_FOUND and _young_for(desired, now):
-        return mending(found.type, found.reason, found.message)  # applied together with its ThingVisor, perhaps
+        return working(found.type, found.reason, found.message)  # applied together with its ThingVisor, perhaps
     return found
 
 

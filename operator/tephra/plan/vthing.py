@@ -12,7 +12,7 @@ from tephra.formats.names import InvalidName, bus_identity, vthing_name
 from tephra.plan.base import NOTHING, Key, Object, Plan, World
 from tephra.plan.bus_state import no_bus, revision_of, settles_in
 from tephra.plan.children import is_ours
-from tephra.plan.conditions import Finding, judge, mending, previous, stalled, working
+from tephra.plan.conditions import Finding, judge, previous, stalled, working
 from tephra.plan.pod_state import is_serving
 
 _TEXT = 1024
@@ -66,7 +66,7 @@ def _unheard(
         return no_bus(Type.ANNOUNCED)
     if report is None:
         message = f"ThingVisor {key.namespace}/{visor} has not reported yet; see its conditions"
-        return mending(Type.ANNOUNCED, Reason.THINGVISOR_NOT_READY, message)
+        return working(Type.ANNOUNCED, Reason.THINGVISOR_NOT_READY, message)
     return None
 
 
@@ -106,7 +106,7 @@ def _served(owner: Object, world: World) -> Finding:
     if is_serving(world, owner["metadata"]["uid"]):
         return Finding(Type.READY, Reason.READY)
     message = f"the pod of ThingVisor {owner['metadata']['name']} is not ready; see its conditions"
-    return mending(Type.READY, Reason.THINGVISOR_NOT_READY, message)
+    return working(Type.READY, Reason.THINGVISOR_NOT_READY, message)
 
 
 def _said(desired: Object, announced: Announcement | None) -> dict[str, Any]:
