@@ -8,7 +8,8 @@ then declared vThings, and the report says which generation that was. Neighbours
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections import ChainMap
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
