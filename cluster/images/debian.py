@@ -49,8 +49,9 @@ _COPYRIGHT = "usr/share/doc/*/copyright"
 _APPLETS = (
     "[", "awk", "basename", "cat", "chmod", "cp", "cut", "date", "df", "dirname", "du", "echo", "env", "expr", "false",
     "find", "grep", "head", "hostname", "id", "kill", "less", "ln", "ls", "mkdir", "mv", "nc", "netstat", "nslookup",
-    "printf", "ps", "pwd", "readlink", "rm", "rmdir", "sed", "seq", "sh", "sleep", "sort", "stat", "tail", "tar", "tee",
-    "test", "timeout", "touch", "tr", "true", "tty", "uname", "uniq", "wc", "wget", "which", "whoami", "xargs",
+    "printf", "ps", "pwd", "readlink", "rm", "rmdir", "sed", "seq", "sh",
+    "sha256sum", "sleep", "sort", "stat", "tail", "tar",
+    "tee", "test", "timeout", "touch", "tr", "true", "tty", "uname", "uniq", "wc", "wget", "which", "whoami", "xargs",
 )  # fmt: skip
 
 _PASSWD = """\
