@@ -116,10 +116,16 @@ _BY_CODE: dict[int, type[ApiError]] = {
 }
 
 
+_UNTYPED_PATCH = "failed to create typed patch object"
+"""What server-side apply says, with code 500, of a manifest that does not fit the schema."""
+
+
 def error_from(what: str, code: int, status: Mapping[str, Any], retry_after: float | None = None) -> ApiError:
     """The error for an HTTP `code` and the `v1.Status` body that came with it (empty when it was no JSON)."""
     reason = str(status.get("reason") or "")
     cls = AlreadyExists if reason == "AlreadyExists" else _BY_CODE.get(code)
+    if _UNTYPED_PATCH in str(status.get("message")):
+        cls = Invalid
     if cls is None:
         cls = ServerError if code >= 500 else ApiError
     message = str(status.get("message") or f"HTTP {code}")
