@@ -187,7 +187,7 @@ def _lines(directory: Path, core: Mosquitto, tenant: Mosquitto) -> Iterator[tupl
     ours, peer = Arrivals(), Arrivals()
     consumer = _consume(tenant, ours, peer)
     controller = Controller(directory, core.endpoint(), tenant.endpoint())
-    controller.write("tv", url=core.url, username=f"tv:{TV}", password="x")
+    controller.write("tv", url=core.url, username=f"tv.{TV}", password="x")
     environment = {"TEPHRA_IDENTITY": TV, "TEPHRA_BUS_DIR": str(controller.directory / "tv"), "TEPHRA_HEALTH_PORT": "0"}
     relay = _start("relay", core.url, tenant.url)
     publishers = [_start("thingvisor", **environment), _start("publisher", core.url)]

@@ -114,7 +114,7 @@ class Source:
         self.commands: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
         self.repairs: list[RepairRequest] = []
         self.bus = BusClient(
-            core._replace(username=f"tv:{TV}"), Session(), on_message=self._received, on_connect=self._greet
+            core._replace(username=f"tv.{TV}"), Session(), on_message=self._received, on_connect=self._greet
         )
 
     async def __aenter__(self) -> Self:

@@ -100,10 +100,10 @@ def reads(*filters: str) -> Role:
 async def test_everybody_may_what_the_role_says_and_nothing_else(broker: Mosquitto) -> None:
     rome, oslo = topics.data_out(TV, "rome", "e"), topics.data_out(TV, "oslo", "e")
     async with operating(broker) as operator:
-        await operator.bus.grant(f"tv:{TV}", "p", thing_visor_role(TV))
-        await operator.bus.grant(f"silo:{SILO}", "p", silo_role(SILO, [ROME]))
-        assert set(operator.bus.state.identities) == {f"tv:{TV}", f"silo:{SILO}"}
-        async with party(broker, f"tv:{TV}") as visor, party(broker, f"silo:{SILO}") as silo:
+        await operator.bus.grant(f"tv.{TV}", "p", thing_visor_role(TV))
+        await operator.bus.grant(f"silo.{SILO}", "p", silo_role(SILO, [ROME]))
+        assert set(operator.bus.state.identities) == {f"tv.{TV}", f"silo.{SILO}"}
+        async with party(broker, f"tv.{TV}") as visor, party(broker, f"silo.{SILO}") as silo:
             await silo.bus.subscribe(topics.data_out_filter(TV, "rome"))
             await visor.bus.publish(oslo, b"private", retain=True)
             await visor.bus.publish(rome, b"12 degrees", retain=True)
@@ -139,13 +139,13 @@ async def test_everybody_may_what_the_role_says_and_nothing_else(broker: Mosquit
 async def test_access_is_widened_and_withdrawn_without_a_disconnect(broker: Mosquitto) -> None:
     rome, oslo = topics.data_out(TV, "rome", "e"), topics.data_out(TV, "oslo", "e")
     async with operating(broker) as operator:
-        await operator.bus.grant(f"tv:{TV}", "p", thing_visor_role(TV))
-        await operator.bus.grant(f"silo:{SILO}", "p", silo_role(SILO, [ROME]))
-        async with party(broker, f"tv:{TV}") as visor, party(broker, f"silo:{SILO}") as silo:
+        await operator.bus.grant(f"tv.{TV}", "p", thing_visor_role(TV))
+        await operator.bus.grant(f"silo.{SILO}", "p", silo_role(SILO, [ROME]))
+        async with party(broker, f"tv.{TV}") as visor, party(broker, f"silo.{SILO}") as silo:
             await silo.bus.subscribe(topics.data_out_filter(TV, "rome"))
-            await operator.bus.grant(f"silo:{SILO}", "p", silo_role(SILO, [ROME, OSLO]))
+            await operator.bus.grant(f"silo.{SILO}", "p", silo_role(SILO, [ROME, OSLO]))
             await silo.bus.subscribe(topics.data_out_filter(TV, "oslo"))
-            await operator.bus.grant(f"silo:{SILO}", "p", silo_role(SILO, [OSLO]))
+            await operator.bus.grant(f"silo.{SILO}", "p", silo_role(SILO, [OSLO]))
             await visor.bus.publish(rome, b"withdrawn")
             await visor.bus.publish(oslo, b"granted")
             assert (await silo.next()).payload == b"granted", "an old subscription must not outlive its permission"
@@ -155,9 +155,9 @@ async def test_access_is_widened_and_withdrawn_without_a_disconnect(broker: Mosq
 async def test_forgotten_identities_are_thrown_out_and_leave_nothing_retained(broker: Mosquitto) -> None:
     entities = [topics.data_out(TV, thing, f"urn:x:{n}") for thing in ("rome", "a/b +#") for n in range(3)]
     async with operating(broker) as operator:
-        await operator.bus.grant(f"tv:{TV}", "p", thing_visor_role(TV))
+        await operator.bus.grant(f"tv.{TV}", "p", thing_visor_role(TV))
         await operator.bus.publish(topics.tv_in(TV), b"desired", retain=True)
-        async with party(broker, f"tv:{TV}") as visor:
+        async with party(broker, f"tv.{TV}") as visor:
             for entity in entities:
                 await visor.bus.publish(entity, b"{}", retain=True)
             await visor.bus.publish(
@@ -168,7 +168,7 @@ async def test_forgotten_identities_are_thrown_out_and_leave_nothing_retained(br
             assert {*entities, topics.tv_in(TV), topics.tv_out(TV)} <= set(operator.bus.state.retained)
             thrown_out = asyncio.Event()
             visor.bus.on_failure = lambda error: thrown_out.set()
-            await operator.bus.forget(f"tv:{TV}")
+            await operator.bus.forget(f"tv.{TV}")
             await asyncio.wait_for(thrown_out.wait(), PATIENCE_S)
         await operator.bus.scan()
         state = operator.bus.state
@@ -204,14 +204,14 @@ async def test_leaders_that_start_at_once_end_up_as_the_latest_one(broker: Mosqu
 async def test_what_the_broker_holds_is_not_sent_again(broker: Mosquitto) -> None:
     topic = topics.silo_in(SILO)
     async with operating(broker) as first:
-        await first.bus.grant("silo:a.watcher", "p", reads(topic))
-        async with party(broker, "silo:a.watcher") as watcher:
+        await first.bus.grant("silo.a.watcher", "p", reads(topic))
+        async with party(broker, "silo.a.watcher") as watcher:
             await watcher.bus.subscribe(topic)
             await first.bus.publish(topic, b"one", retain=True)
             await first.bus.publish(topic, b"one", retain=True)
             await first.stop()
             async with operating(broker, epoch=2) as second:  # as after a restart: it looks before it speaks
-                await second.bus.grant("silo:a.watcher", "p", reads(topic))
+                await second.bus.grant("silo.a.watcher", "p", reads(topic))
                 await second.bus.publish(topic, b"one", retain=True)
                 await second.bus.publish(topic, b"two", retain=True)
                 await second.bus.publish(topic, None, retain=True)
@@ -224,8 +224,8 @@ async def test_what_the_broker_holds_is_not_sent_again(broker: Mosquitto) -> Non
 async def test_reports_are_believed_once_and_nonsense_is_not(broker: Mosquitto) -> None:
     report = SiloReport(observed_generation=2, epoch=1, broker_ready=True)
     async with operating(broker) as operator:
-        await operator.bus.grant(f"silo:{SILO}", "p", silo_role(SILO, []))
-        async with party(broker, f"silo:{SILO}") as silo:
+        await operator.bus.grant(f"silo.{SILO}", "p", silo_role(SILO, []))
+        async with party(broker, f"silo.{SILO}") as silo:
             out = topics.silo_out(SILO)
             await silo.bus.publish(out, report.encode(), retain=True)
             assert await operator.next_report() == Key("VSilo", "tenant-a", "home")
@@ -242,53 +242,53 @@ async def test_reports_are_believed_once_and_nonsense_is_not(broker: Mosquitto) 
 
 async def test_a_change_of_password_is_in_force_at_once(broker: Mosquitto) -> None:
     async with operating(broker) as operator:
-        await operator.bus.grant(f"silo:{SILO}", "p", silo_role(SILO, []))
-        async with party(broker, f"silo:{SILO}") as silo:
+        await operator.bus.grant(f"silo.{SILO}", "p", silo_role(SILO, []))
+        async with party(broker, f"silo.{SILO}") as silo:
             failures = asyncio.Queue[Exception]()
             silo.bus.on_failure = failures.put_nowait
-            await operator.bus.grant(f"silo:{SILO}", "other", silo_role(SILO, []))
+            await operator.bus.grant(f"silo.{SILO}", "other", silo_role(SILO, []))
             while not isinstance(await asyncio.wait_for(failures.get(), PATIENCE_S), NotAuthorized):
                 pass
-            async with party(broker, f"silo:{SILO}", "other"):
+            async with party(broker, f"silo.{SILO}", "other"):
                 pass
 
 
 async def test_a_killed_broker_is_told_again_what_it_forgot(broker: Mosquitto) -> None:
     topic = topics.silo_in(SILO)
     async with operating(broker) as operator:
-        await operator.bus.grant(f"silo:{SILO}", "p", silo_role(SILO, []))
+        await operator.bus.grant(f"silo.{SILO}", "p", silo_role(SILO, []))
         await operator.bus.publish(topic, b"desired", retain=True)
         broker.kill()
         broker.start()
         await operator.joined()
         assert topic not in operator.bus.state.retained, "mosquitto had not saved it"
-        assert f"silo:{SILO}" in operator.bus.state.identities, "the plugin saves at once"
+        assert f"silo.{SILO}" in operator.bus.state.identities, "the plugin saves at once"
         await operator.bus.publish(topic, b"desired", retain=True)
-        async with party(broker, f"silo:{SILO}") as silo:
+        async with party(broker, f"silo.{SILO}") as silo:
             await silo.bus.subscribe(topic)
             assert (await silo.next()).payload == b"desired"
 
 
 async def test_a_broker_that_lost_its_volume_takes_the_operator_back(broker: Mosquitto) -> None:
     async with operating(broker) as operator:
-        await operator.bus.grant(f"silo:{SILO}", "p", silo_role(SILO, []))
+        await operator.bus.grant(f"silo.{SILO}", "p", silo_role(SILO, []))
         broker.kill()
         forget_everything(broker)
         broker.start()
         await operator.joined()
         assert not operator.bus.state.identities
-        await operator.bus.grant(f"silo:{SILO}", "p", silo_role(SILO, []))
-        async with party(broker, f"silo:{SILO}"):
+        await operator.bus.grant(f"silo.{SILO}", "p", silo_role(SILO, []))
+        async with party(broker, f"silo.{SILO}"):
             pass
 
 
 async def test_tampering_is_noticed_and_undone(broker: Mosquitto) -> None:
-    topic, name = topics.silo_in(SILO), f"silo:{SILO}"
+    topic, name = topics.silo_in(SILO), f"silo.{SILO}"
     async with operating(broker) as operator:
         await operator.bus.publish(topic, b"desired", retain=True)
         await operator.bus.grant(name, "p", silo_role(SILO, []))
-        await operator.bus.grant("silo:a.intruder", "p", frozenset({Rule(Access.SEND, topic)}))
-        async with party(broker, "silo:a.intruder") as intruder:
+        await operator.bus.grant("silo.a.intruder", "p", frozenset({Rule(Access.SEND, topic)}))
+        async with party(broker, "silo.a.intruder") as intruder:
             await intruder.bus.publish(topic, b"forged", retain=True)
         assert await operator.next_report() == Key("VSilo", "tenant-a", "home")
         await operator.bus.publish(topic, b"desired", retain=True)
@@ -298,7 +298,7 @@ async def test_tampering_is_noticed_and_undone(broker: Mosquitto) -> None:
 
 
 async def test_a_role_that_somebody_widened_is_narrowed_again(broker: Mosquitto) -> None:
-    name = f"silo:{SILO}"
+    name = f"silo.{SILO}"
     async with operating(broker) as first:
         await first.bus.grant(name, "p", silo_role(SILO, []))
         wider = {"command": "addRoleACL", "rolename": name, "acltype": "subscribePattern", "topic": "#", "allow": True}
@@ -319,7 +319,7 @@ async def test_many_identities_are_read_page_by_page(broker: Mosquitto, monkeypa
     many = 45
     monkeypatch.setattr(dynsec, "_PAGE", 20)
     async with operating(broker) as operator:
-        grants = (operator.bus.grant(f"silo:t.s{n}", "p", silo_role(f"t.s{n}", [ROME])) for n in range(many))
+        grants = (operator.bus.grant(f"silo.t.s{n}", "p", silo_role(f"t.s{n}", [ROME])) for n in range(many))
         await asyncio.gather(*grants)
     async with operating(broker, epoch=2) as successor:
         assert len(successor.bus.state.identities) == many
@@ -338,7 +338,7 @@ async def test_many_retained_messages_have_all_arrived_when_connected(broker: Mo
 async def test_without_a_connection_actions_fail_as_passing(broker: Mosquitto) -> None:
     async with operating(broker) as operator:
         broker.pause()  # nothing that is asked now will be answered
-        asked = asyncio.create_task(operator.bus.grant(f"silo:{SILO}", "p", silo_role(SILO, [])))
+        asked = asyncio.create_task(operator.bus.grant(f"silo.{SILO}", "p", silo_role(SILO, [])))
         await asyncio.sleep(0)
         broker.kill()
         with pytest.raises(BusUnavailable) as caught:

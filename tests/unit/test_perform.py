@@ -181,9 +181,9 @@ async def test_what_pods_need_comes_before_the_deployment_and_deletions_last(sta
 
 
 async def test_the_bus_keeps_the_order_of_the_plan(stage: Stage) -> None:
-    access = BusAccess("silo:a.b", "p", frozenset())
-    await stage.perform(access, BusPublish("vSilo/a.b/c_in", b"{}"), BusForget("silo:a.c"))
-    assert stage.bus.log == ["grant silo:a.b", "publish vSilo/a.b/c_in", "forget silo:a.c"]
+    access = BusAccess("silo.a.b", "p", frozenset())
+    await stage.perform(access, BusPublish("vSilo/a.b/c_in", b"{}"), BusForget("silo.a.c"))
+    assert stage.bus.log == ["grant silo.a.b", "publish vSilo/a.b/c_in", "forget silo.a.c"]
 
 
 async def test_one_failure_does_not_keep_the_rest_from_being_done(stage: Stage) -> None:
@@ -193,7 +193,7 @@ async def test_one_failure_does_not_keep_the_rest_from_being_done(stage: Stage) 
     other = manifest("ConfigMap", "other")
     with pytest.raises(ConnectionError):
         await stage.perform(
-            Apply(SECRET), Apply(other), BusAccess("tv:a.b", "p", frozenset()), BusPublish("TV/a.b/c_in", b"{}")
+            Apply(SECRET), Apply(other), BusAccess("tv.a.b", "p", frozenset()), BusPublish("TV/a.b/c_in", b"{}")
         )
     assert Key.of(other) in stage.kube.objects
     assert stage.bus.log == [], "what follows a failure on the bus may depend on it"
@@ -207,7 +207,7 @@ async def test_nothing_is_done_without_the_lease(stage: Stage) -> None:
         raise LeaseLost
 
     with pytest.raises(LeaseLost):
-        await stage.performer.perform([Apply(SECRET), BusForget("tv:a.b")], refuse)
+        await stage.performer.perform([Apply(SECRET), BusForget("tv.a.b")], refuse)
     assert stage.kube.log == stage.bus.log == []
 
 

@@ -224,13 +224,13 @@ def test_sweep_removes_what_has_no_object() -> None:
     hand = world()
     hand.bus = replace(
         hand.bus,
-        identities={"tv:things.hello", "tv:things.gone", "silo:tenant.home", "silo:gone.home"},
+        identities={"tv.things.hello", "tv.things.gone", "silo.tenant.home", "silo.gone.home"},
         retained={"TV/things.gone/c_in", "vThing/things.hello/a/data_out/e", "vThing/things.gone/a/data_out/e"},
     )
     key = Key("Sweep", "", "")
     assert PLANNERS["Sweep"](None, key, hand.snapshot()).actions == (
-        BusForget("silo:gone.home"),
-        BusForget("tv:things.gone"),
+        BusForget("silo.gone.home"),
+        BusForget("tv.things.gone"),
         BusPublish("TV/things.gone/c_in", None),
         BusPublish("vThing/things.gone/a/data_out/e", None),
     )

@@ -194,7 +194,7 @@ def test_deletion_forgets_it_with_everything_it_retained() -> None:
     hand = World()
     hand.bus = replace(hand.bus, retained={"vThing/things.hello/a/data_out/e", "vThing/things.other/a/data_out/e"})
     assert hand.plan(visor()).actions == (
-        BusForget("tv:things.hello"),
+        BusForget("tv.things.hello"),
         BusPublish("TV/things.hello/c_in", None),
         BusPublish("TV/things.hello/c_out", None),
         BusPublish("vThing/things.hello/a/data_out/e", None),

@@ -203,10 +203,10 @@ class BusControl:
         await self._authoriser.grant(identity, password, role)
 
     async def forget(self, identity: str) -> None:
-        """Withdraw an identity (``tv:…``, ``silo:…``) and everything retained that it or we said about it."""
+        """Withdraw an identity (``tv.…``, ``silo.…``) and everything retained that it or we said about it."""
         self._working()
         await self._authoriser.forget(identity)
-        kind, _, name = identity.partition(":")
+        kind, _, name = identity.partition(".")
         if kind == "tv":
             self._thing_visors.pop(name, None)
             mine = {topics.tv_in(name), topics.tv_out(name)}

@@ -274,7 +274,7 @@ def _digest(password: str) -> str:
 
 
 def _is_ours(name: str) -> bool:
-    return name.startswith(("tv:", "silo:"))
+    return name.startswith(("tv.", "silo."))
 
 
 def _epoch(name: str) -> int | None:

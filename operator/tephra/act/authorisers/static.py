@@ -94,8 +94,8 @@ def render_passwords(hashes: Mapping[str, str]) -> str:
 
 
 def parse_passwords(text: str) -> dict[str, str]:
-    """Invert :func:`render_passwords`; identities hold a colon, hashes do not."""
-    return {identity: hashed for identity, _, hashed in (line.rpartition(":") for line in text.splitlines() if line)}
+    """Invert :func:`render_passwords`."""
+    return {identity: hashed for identity, _, hashed in (line.partition(":") for line in text.splitlines() if line)}
 
 
 def render_acl(roles: Mapping[str, Role]) -> str:
