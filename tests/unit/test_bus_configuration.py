@@ -36,7 +36,7 @@ def url(tmp_path: Path, derived: DerivedKeys) -> Iterator[str]:
     for name, content in secret["data"].items():
         (tmp_path / name).write_bytes(base64.b64decode(content))
     text = CONFIGURATION.read_text().replace("/etc/tephra/bus", str(tmp_path))
-    text = text.replace("/var/lib/mosquitto", str(tmp_path)).replace("listener 8883", f"listener {port} 127.0.0.1")
+    text = text.replace("/var/lib/tephra", str(tmp_path)).replace("listener 8883", f"listener {port} 127.0.0.1")
     text = text.replace("/usr/lib/mosquitto_dynamic_security.so", str(plugin()))
     (tmp_path / "mosquitto.conf").write_text(f"user {getpass.getuser()}\n{text}")
     broker = subprocess.Popen([program("mosquitto"), "-c", str(tmp_path / "mosquitto.conf")])
