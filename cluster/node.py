@@ -71,15 +71,18 @@ def start_holder(cluster: Cluster, node: Node) -> None:
     write_atomically(file, str(process.pid))
 
 
-def write_config(cluster: Cluster, node: Node) -> None:
-    """Write the configuration files of the node's components."""
+def write_config(cluster: Cluster, node: Node) -> bool:
+    """Write the configuration files of the node's components; whether a running kubelet must read its anew."""
     node.dir.mkdir(parents=True, exist_ok=True)
     (node.dir / "cni").mkdir(exist_ok=True)
     write_atomically(node.dir / "cni" / "10-pods.conflist", json.dumps(cni(cluster, node)))
     link_plugins(cluster, node)
     write_atomically(node.dir / "containerd.toml", containerd_toml(node))
-    write_atomically(node.dir / "kubelet.json", json.dumps(kubelet(cluster, node), indent=1))
     write_atomically(node.dir / "proxy.json", json.dumps(proxy(cluster, node), indent=1))
+    file, text = node.dir / "kubelet.json", json.dumps(kubelet(cluster, node), indent=1)
+    changed = file.exists() and file.read_text() != text
+    write_atomically(file, text)
+    return changed
 
 
 def link_plugins(cluster: Cluster, node: Node) -> None:
@@ -207,13 +210,11 @@ def proxy(cluster: Cluster, node: Node) -> dict[str, object]:
 def components(cluster: Cluster, node: Node) -> list[Component]:
     """The node's programs."""
     holder = holder_file(node)
-    labels = ",".join(f"{key}={value}" for key, value in sorted(node.labels.items()))
     kubelet_flags = [
         f"--config={node.dir / 'kubelet.json'}",
         f"--kubeconfig={cluster.pki / f'{node.name}.kubeconfig'}",
         f"--hostname-override={node.name}",
         f"--node-ip={node.address}",
-        *([f"--node-labels={labels}"] if labels else []),
     ]
     return [
         Component(

@@ -59,8 +59,8 @@ def up(name: str, nodes: int, kwok_nodes: int, labels: dict[str, dict[str, str]]
     with locked(cluster.dir / "up.lock"):
         check_port(cluster)
         with phase("namespaces, keys and files"):
-            prepare(cluster, bin_dir)
-        supervise(cluster)
+            changed = prepare(cluster, bin_dir)
+        supervise(cluster, changed)
         with phase("control plane, nodes and cluster DNS"):
             fill(cluster, bin_dir)
     say(f"cluster {name!r} is up after {time.monotonic() - began:.1f} s")
@@ -80,6 +80,9 @@ def claim(name: str, nodes: int, kwok_nodes: int, labels: dict[str, dict[str, st
     check_name(name)
     if not 1 <= nodes <= MAX_NODES:
         raise ClusterError(f"--nodes {nodes}: a cluster has 1 to {MAX_NODES} nodes")
+    unknown = sorted(labels.keys() - {f"node-{i + 1}" for i in range(nodes)})
+    if unknown:
+        raise ClusterError(f"--node-label names {', '.join(unknown)}; with --nodes {nodes} there is no such node")
     with locked(clusters_dir() / ".lock"):
         cluster = load_spec(name)
         if cluster is None:
@@ -107,16 +110,19 @@ def check_port(cluster: Cluster) -> None:
         )
 
 
-def supervise(cluster: Cluster) -> None:
-    """Have a supervisor run what the cluster consists of now."""
+def supervise(cluster: Cluster, changed: list[Node]) -> None:
+    """Have a supervisor run what the cluster consists of now; kubelets of `changed` nodes start again."""
     if supervisor.is_running(cluster):
         supervisor.ask(cluster, {"do": "reload"})
+        for member in changed:
+            supervisor.ask(cluster, {"do": "kill", "component": f"{member.name}/kubelet"})
     else:
         supervisor.start(cluster, testparts.REPOSITORY)
 
 
-def prepare(cluster: Cluster, bin_dir: Path) -> None:
-    """Make everything that has to be there before a component starts."""
+def prepare(cluster: Cluster, bin_dir: Path) -> list[Node]:
+    """Make everything that has to be there before a component starts; returns nodes whose share changed."""
+    changed = []
     cluster.logs.mkdir(exist_ok=True)
     link_programs(cluster, bin_dir)
     pki.make_cluster_pki(cluster)
@@ -124,11 +130,13 @@ def prepare(cluster: Cluster, bin_dir: Path) -> None:
     netns.make_hub(cluster)
     for member in cluster.members:
         pki.make_node_pki(cluster, member)
-        node.write_config(cluster, member)
+        if node.write_config(cluster, member):
+            changed.append(member)
         netns.make_node(cluster, member)
         cgroups.make(member.cgroup)
         node.start_holder(cluster, member)
     netns.connect(cluster)
+    return changed
 
 
 def link_programs(cluster: Cluster, bin_dir: Path) -> None:
@@ -161,7 +169,15 @@ def fill(cluster: Cluster, bin_dir: Path) -> None:
         for future in loaded:
             future.result()
     wait_for("the nodes", lambda: all_ready(api, cluster.nodes + cluster.kwok_nodes), cluster, "kubelet")
+    for member in cluster.members:
+        if member.labels:
+            wait_for_apply(api, labelled(member))
     wait_for("cluster DNS", lambda: resolves(cluster), cluster, "kubelet")
+
+
+def labelled(member: Node) -> Object:
+    """What is applied to a Node so that it has the labels asked for, also if it was there before."""
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": member.name, "labels": member.labels}}
 
 
 def load_first(member: Node, images: list[Path]) -> None:

@@ -126,12 +126,17 @@ def namespace(ours: Bed) -> Iterator[Namespace]:
         ours.kubectl("delete", "namespace", name, "--wait=false")
 
 
+def offers_no_more_than_the_machine(bed: Bed) -> bool:
+    """Whether the nodes' allocatable processors add up to at most what one of them sees."""
+    statuses = [node["status"] for node in json.loads(bed.kubectl("get", "nodes", "-o", "json"))["items"]]
+    offered = sum(float(status["allocatable"]["cpu"].replace("m", "e-3")) for status in statuses)
+    return offered <= float(statuses[0]["capacity"]["cpu"])
+
+
 def test_nodes_share_the_machine_and_take_many_pods(ours: Bed) -> None:
+    assert offers_no_more_than_the_machine(ours)
     nodes = json.loads(ours.kubectl("get", "nodes", "-o", "json"))["items"]
-    offered = sum(float(node["status"]["allocatable"]["cpu"].replace("m", "e-3")) for node in nodes)
-    machine = float(nodes[0]["status"]["capacity"]["cpu"])
     assert len(nodes) == 2
-    assert offered <= machine
     assert all(int(node["status"]["allocatable"]["pods"]) >= 200 for node in nodes)
 
 
@@ -278,6 +283,13 @@ def test_stopped_kubelet_stays_down_until_started(namespace: Namespace) -> None:
     finally:
         namespace.bed.command("start", "kubelet", "--node", "node-2")
     namespace.wait("pod/late")
+
+
+def test_cluster_grows_by_a_labelled_node_while_it_runs() -> None:
+    with bed.fresh(1, suffix="-g") as growing:
+        bed.launch("up", "--name", str(growing.name), "--nodes", "2", "--node-label", "node-2=tephra.dev/site=oslo")
+        until(lambda: offers_no_more_than_the_machine(growing))
+        assert growing.kubectl("get", "nodes", "-l", "tephra.dev/site=oslo", "-o", "name").strip() == "node/node-2"
 
 
 def test_new_supervisor_adopts_what_a_killed_one_left(ours: Bed) -> None:

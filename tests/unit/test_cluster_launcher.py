@@ -113,10 +113,17 @@ def test_pod_ranges_of_nodes_do_not_overlap_and_hold_the_pods(cluster: Cluster) 
     assert all(r.num_addresses - 3 >= node.MAX_PODS for r in ranges)
 
 
-def test_node_labels_reach_the_kubelet(cluster: Cluster) -> None:
-    kubelets = {c.name: c.argv for m in cluster.members for c in node.components(cluster, m) if "kubelet" in c.name}
-    assert "--node-labels=tephra.dev/site=rome" in kubelets["node-2/kubelet"]
-    assert not any(flag.startswith("--node-labels") for flag in kubelets["node-1/kubelet"])
+def test_labels_of_a_node_that_will_not_exist_are_refused(cluster: Cluster) -> None:
+    with pytest.raises(ClusterError, match="node-3"):
+        setup.claim("one", 2, 0, {"node-3": {"a": "b"}})
+
+
+def test_a_cluster_grows_and_keeps_its_ports_but_does_not_shrink(cluster: Cluster) -> None:
+    grown = setup.claim("one", 3, 0, {"node-3": {"a": "b"}})
+    assert (grown.slot, grown.nodes) == (cluster.slot, 3)
+    assert grown.node_labels == {"node-2": {"tephra.dev/site": "rome"}, "node-3": {"a": "b"}}
+    with pytest.raises(ClusterError, match="cannot shrink to 1"):
+        setup.claim("one", 1, 0, {})
 
 
 def test_api_server_gives_out_only_the_clusters_node_ports(cluster: Cluster) -> None:
