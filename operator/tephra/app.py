@@ -18,7 +18,6 @@ import os
 import secrets
 import socket
 import sys
-import time
 
 from tephra import handlers
 from tephra.act import catalogue, keys
@@ -45,7 +44,7 @@ from tephra.reconcile.health import HealthServer
 from tephra.reconcile.loop import Engine, Ports, Rules
 from tephra.reconcile.metrics import Metrics
 from tephra.reconcile.reports import Reports
-from tephra.reconcile.sync import WATCHES, Sync
+from tephra.reconcile.sync import OWN_KINDS, WATCHES, Sync
 from tephra.reconcile.tasks import Tasks
 from tephra.reconcile.world import Surroundings
 
@@ -110,7 +109,7 @@ class Operator:
         self._engine = Engine(cache, Rules(PLANNERS, DEPENDENTS), ports)
         self._reports = Reports(self._engine)
         self.sync = Sync(self._engine, kube)
-        metrics.watch(self._engine, self._lease, [watch.kind for watch in WATCHES])
+        metrics.watch(self._engine, self._lease, [watch.kind for watch in WATCHES], OWN_KINDS)
         self._stop_kopf = asyncio.Event()
         self._kopf: asyncio.Task[None] | None = None
 
@@ -124,7 +123,8 @@ class Operator:
         self._tasks.start("lease", self._lease.hold())
         self._tasks.start("events", self._recorder.run())
         if self._config.bus_managed:
-            self._tasks.start("bus secret", self._keep_bus_secret())
+            secret = keys.keep_bus_secret(self._kube, self._keys, self._config.settings)
+            self._tasks.start("bus secret", secret)
         self._tasks.start("bus", self._bus.run(epoch))
         if self._config.catalogue_dir:
             await catalogue.apply(self._kube, self._config.catalogue_dir)
@@ -136,9 +136,10 @@ class Operator:
         await self._engine.join()
 
     async def stop(self) -> None:
-        """Finish what is in hand, hand over, and end kopf (last: it cancels whatever it takes for its own)."""
+        """Finish what is in hand, hand over, and end kopf (last: it waits for whatever it takes for its own)."""
         await self._engine.stop()
         await self._lease.release()
+        await self._tasks.cancel(all_but=self._kopf)
         self._stop_kopf.set()
         if self._kopf:
             await asyncio.wait({self._kopf}, timeout=KOPF_PATIENCE_S)
@@ -154,13 +155,6 @@ class Operator:
         self._kopf = self._tasks.start("kopf", shell)
         await started.wait()
         self._tasks.listen_to_signals()  # kopf has put its own handlers there
-
-    async def _keep_bus_secret(self) -> None:
-        """The broker's certificate, its first account; again whenever the certificate is due."""
-        while True:
-            secret, renew_at = keys.bus_secret(self._keys, self._config.settings, time.time())
-            await self._kube.apply(secret)
-            await asyncio.sleep(max(60.0, renew_at - time.time()))
 
     def _on_answer(self, item: Object) -> None:
         """The API server's answer to an action, ahead of the watch."""

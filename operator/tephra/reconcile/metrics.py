@@ -65,16 +65,16 @@ class Metrics:
         if verb not in {"watch", "logs"}:  # these last as long as they last
             self._latency.labels(verb).observe(seconds)
 
-    def watch(self, engine: Engine, leader: Leader, kinds: Sequence[str]) -> None:
-        """Add the gauges that are read off the engine at each scrape."""
-        self.registry.register(_Gauges(engine, leader, kinds))
+    def watch(self, engine: Engine, leader: Leader, kinds: Sequence[str], own: Sequence[str]) -> None:
+        """Add the gauges that are read off the engine at each scrape; conditions are counted of ``own`` kinds."""
+        self.registry.register(_Gauges(engine, leader, kinds, own))
 
 
 class _Gauges(Collector):
     """The state of the engine at the moment of the scrape."""
 
-    def __init__(self, engine: Engine, leader: Leader, kinds: Sequence[str]) -> None:
-        self._engine, self._leader, self._kinds = engine, leader, kinds
+    def __init__(self, engine: Engine, leader: Leader, kinds: Sequence[str], own: Sequence[str]) -> None:
+        self._engine, self._leader, self._kinds, self._own = engine, leader, kinds, own
 
     def collect(self) -> Iterable[Metric]:
         queue = self._engine.queue
@@ -100,10 +100,10 @@ class _Gauges(Collector):
 
     def _conditions(self) -> dict[tuple[str, ...], int]:
         tally: Tally[tuple[str, ...]] = Tally()
-        for kind in self._kinds:
+        for kind in self._own:
             for item in self._engine.cache.all(kind):
                 for each in (item.get("status") or {}).get("conditions") or ():
-                    tally[kind, each["type"], each["status"], each["reason"]] += 1
+                    tally[kind, each["type"], each["status"], each.get("reason", "")] += 1
         return dict(tally)
 
 

@@ -45,7 +45,9 @@ class Tasks:
             log.critical("task %r ended: %s", task.get_name(), error or "nothing more to do", exc_info=error)
         return signalled in ended
 
-    async def cancel(self) -> None:
-        for task in self._tasks:
+    async def cancel(self, all_but: asyncio.Task[Any] | None = None) -> None:
+        """Cancel and wait."""
+        ending = self._tasks - {all_but, asyncio.current_task()}
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
