@@ -169,6 +169,22 @@ async def test_keys_are_made_once(bare_api_server: ApiServer) -> None:
         assert renew_at > 1_800_000_000
 
 
+async def test_the_secret_of_the_bus_comes_back(bare_api_server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "CHECK_S", 0.01)
+    async with hands(bare_api_server, "bus-secret") as hand, asyncio.timeout(20):
+        derived = await keys.load(hand.kube, config("bus-secret"))
+        keeper = asyncio.create_task(keys.keep_bus_secret(hand.kube, derived, config("bus-secret").settings))
+        contents = []
+        for _ in range(2):
+            while (found := await keys.find(hand.kube, "bus-secret", keys.BUS)) is None:
+                await asyncio.sleep(0.01)
+            contents.append(found["data"])
+            await hand.kube.delete("Secret", keys.BUS, "bus-secret")
+        keeper.cancel()
+        assert contents[0] == contents[1]
+        assert contents[0].keys() == {"tls.crt", "tls.key", "ca.crt", "dynsec.json", "bootstrap-password"}
+
+
 async def test_a_ca_of_ones_own_is_honoured(bare_api_server: ApiServer) -> None:
     certificate, key = certificate_authority(b"another master key of 32 bytes..", 1_800_000_000)
     async with hands(bare_api_server, "own-ca") as hand:

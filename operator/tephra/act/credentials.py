@@ -36,7 +36,7 @@ DAY = 86_400
 ROTATION = 30 * DAY
 """Seconds for which one server certificate is handed out; it is valid three times as long."""
 CA_LIFE = 20 * 365 * DAY
-"""Seconds; our own CA is made anew (under the same key) when half of them have passed."""
+"""Seconds that our own CA is valid from its window's start; windows are half as long, so at least ten years remain."""
 EARLY = 3_600
 """Seconds that a certificate is valid before its window, for clocks that lag."""
 MASTER_KEY_BYTES = 32

@@ -11,6 +11,7 @@
 Neighbours: :mod:`.credentials` derives; :mod:`.bus` logs in with what stands in ``dynsec.json``.
 """
 
+import asyncio
 import base64
 import logging
 import secrets
@@ -26,15 +27,18 @@ from tephra.act.credentials import (
     UnusableCa,
     certificate_authority,
 )
+from tephra.act.perform import holds
 from tephra.api import labels
 from tephra.kube.client import Client
-from tephra.kube.errors import AlreadyExists, NotFound
+from tephra.kube.errors import AlreadyExists, ApiError, NotFound
 from tephra.kube.resources import Object
 from tephra.plan.base import Keys, Settings
 
 log = logging.getLogger(__name__)
 
 MASTER_KEY, CA, BUS = "tephra-master-key", "tephra-ca", "tephra-bus"
+CHECK_S = 300.0
+"""Seconds between looks at Secret ``tephra-bus``, without which a broker's pod cannot start."""
 
 
 class UnusableSecret(Exception):
@@ -71,6 +75,26 @@ def bus_secret(keys: Keys, settings: Settings, now: float) -> tuple[Object, floa
     return _manifest(settings.namespace, BUS, data), certificate.renew_at
 
 
+async def keep_bus_secret(kube: Client, keys: Keys, settings: Settings) -> None:
+    """Make it so, now and whenever it was lost, changed, or its certificate is due; never returns."""
+    while True:
+        wanted, _ = bus_secret(keys, settings, time.time())
+        try:
+            if not holds(wanted, await find(kube, settings.namespace, BUS)):
+                await kube.apply(wanted)
+        except ApiError as error:
+            log.warning("Secret %s/%s not kept: %s", settings.namespace, BUS, error)
+        await asyncio.sleep(CHECK_S)
+
+
+async def find(kube: Client, namespace: str, name: str) -> Object | None:
+    """The Secret, None if there is none."""
+    try:
+        return await kube.get("Secret", name, namespace)
+    except NotFound:
+        return None
+
+
 def bootstrap_password(keys: Keys) -> str:
     """Password of the bus of the chart's first account, :data:`.authorisers.dynsec.BOOTSTRAP`."""
     return keys.password(BUS, "bootstrap")
@@ -105,10 +129,9 @@ def _foreign_bus_ca(config: Config) -> str | None:
 
 async def _ensure(kube: Client, namespace: str, name: str, fresh: dict[str, bytes], kind: str = "Opaque") -> Object:
     """The Secret as it is, created with ``fresh`` if there is none; whoever creates first wins."""
-    try:
-        return await kube.get("Secret", name, namespace)
-    except NotFound:
-        log.info("creating Secret %s/%s", namespace, name)
+    if found := await find(kube, namespace, name):
+        return found
+    log.info("creating Secret %s/%s", namespace, name)
     try:
         return await kube.create(_manifest(namespace, name, fresh, kind))
     except AlreadyExists:
