@@ -33,8 +33,8 @@ class HealthServer:
     async def start(self, port: int, host: str = "") -> int:
         """Listen; returns the port, chosen by the system when 0 is given. An empty host means all addresses."""
         app = web.Application()
-        app.router.add_get("/livez", lambda request: self._answer(self.live))
-        app.router.add_get("/readyz", lambda request: self._answer(self.ready))
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
@@ -57,10 +57,17 @@ class HealthServer:
     def _check_lag(self) -> str | None:
         return f"the event loop is {self._late:.0f} s late" if self._late > LAG_LIMIT_S else None
 
-    async def _answer(self, checks: Mapping[str, Check]) -> web.Response:
-        wrong = {name: said for name, check in checks.items() if (said := check())}
-        text = "".join(f"{name}: {said}\n" for name, said in wrong.items()) or "ok\n"
-        return web.Response(status=503 if wrong else 200, text=text)
+    async def _livez(self, request: web.Request) -> web.Response:
+        return _answer(self.live)
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        return _answer(self.ready)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _answer(checks: Mapping[str, Check]) -> web.Response:
+    wrong = {name: said for name, check in checks.items() if (said := check())}
+    text = "".join(f"{name}: {said}\n" for name, said in wrong.items()) or "ok\n"
+    return web.Response(status=503 if wrong else 200, text=text)
