@@ -1,10 +1,12 @@
 """The bus client against a real Mosquitto: acknowledgement, order, reconnection, refusal, TLS, credentials."""
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from paho.mqtt import client as paho
 
 from tephra.bus.client import BusClient, BusError, ConnectionLost, Delivery, Endpoint, NotAuthorized, Session
 from tephra.bus.roles import Access, Rule
@@ -149,6 +151,17 @@ async def test_reconnects_within_a_second_after_a_restart(broker: Mosquitto, bus
     began = loop.time()
     await bus.publish("n", b"again")
     assert loop.time() - began < 2
+
+
+async def test_a_broker_that_hangs_is_noticed_and_left(broker: Mosquitto) -> None:
+    async with BusClient(broker.endpoint(), Session(client_id="patient", keepalive=1)) as client:
+        await connected(client)
+        broker.pause()
+        async with asyncio.timeout(10):
+            while client.connected.is_set():
+                await asyncio.sleep(0.05)
+        broker.resume()
+        await asyncio.wait_for(client.publish("n", b"again"), 20)
 
 
 async def test_a_session_keeps_what_was_not_acknowledged(broker: Mosquitto, bus: BusClient) -> None:
@@ -327,6 +340,13 @@ async def test_websocket_and_unix_socket(tmp_path: Path) -> None:
             async with BusClient(Endpoint(url), Session(client_id="local")) as client:
                 await connected(client)
                 await asyncio.gather(*(client.publish_nowait("n", b"x" * 1000) for _ in range(500)))
+
+
+def test_what_is_overridden_in_paho_is_still_there() -> None:
+    """An override of a private method that is no longer called would fail silently."""
+    for name in ("_create_socket", "_create_socket_connection", "_handle_publish", "_handle_pubackcomp"):
+        source = inspect.getsource(paho.Client)
+        assert source.count(f"self.{name}(") >= 1, name
 
 
 def test_errors_have_one_root() -> None:
