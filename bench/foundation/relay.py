@@ -32,7 +32,7 @@ from tests.support.silo import TV, Controller, Operator, attached
 FACTOR, EXTRA_US = 1.15, 10.0
 MESSAGES, BLOCKS = 1_000_000, 10
 QUICK_MESSAGES, QUICK_BLOCKS = 20_000, 2
-PACED, RATE = 10_000, 1000.0
+PACED, RATE = 2000, 1000.0
 CHUNK, OUTSTANDING = 500, 5000
 """Orders to a publisher, and how many messages may be between it and the tenant: at once, but never beyond a queue."""
 STALLED_S = 30.0
@@ -101,10 +101,10 @@ def run(quick: bool) -> None:
     """A million messages of ours, a fifth of that of the peer's, in alternating blocks."""
     messages, blocks = (QUICK_MESSAGES, QUICK_BLOCKS) if quick else (MESSAGES, BLOCKS)
     with tempfile.TemporaryDirectory(prefix="tephra-bench-") as directory:
-        asyncio.run(_run(Path(directory), messages // blocks, blocks, PACED // 5 if quick else PACED))
+        asyncio.run(_run(Path(directory), messages // blocks, blocks))
 
 
-async def _run(directory: Path, size: int, blocks: int, paced: int) -> None:
+async def _run(directory: Path, size: int, blocks: int) -> None:
     with ExitStack() as stack:
         core = stack.enter_context(Mosquitto(directory / "core"))
         tenant = stack.enter_context(Mosquitto(directory / "tenant"))
@@ -112,10 +112,10 @@ async def _run(directory: Path, size: int, blocks: int, paced: int) -> None:
         async with Operator(core.endpoint()) as operator, BusClient(Endpoint(core.url, "desire")) as bus:
             await bus.publish(topics.tv_in(TV), ThingVisorDesired(generation=1).encode(), retain=True)
             await operator.desire(attached(parts.THING))
-            await asyncio.to_thread(_measure, lines[0], lines[1], size, blocks, paced)
+            await asyncio.to_thread(_measure, lines[0], lines[1], size, blocks)
 
 
-def _measure(ours: Line, peer: Line, size: int, blocks: int, paced: int) -> None:
+def _measure(ours: Line, peer: Line, size: int, blocks: int) -> None:
     for line in (ours, peer):
         _send(line, 2 * OUTSTANDING)
     measured: list[Block] = []
@@ -125,7 +125,11 @@ def _measure(ours: Line, peer: Line, size: int, blocks: int, paced: int) -> None
         measured.append(_block(ours, size))
         progress(f"block {number + 1} of {blocks}: {measured[-1].cpu:.1f} us, peer {reference[-1].cpu:.1f} us")
     _print_cpu(measured, reference, ours.arrivals)
-    _print_latency(_paced(ours, paced), _paced(peer, paced))
+    late: tuple[list[float], list[float]] = [], []
+    for _ in range(blocks):
+        for latencies, line in zip(late, (ours, peer), strict=True):
+            latencies.extend(_paced(line))
+    _print_latency(*late)
 
 
 def _block(line: Line, size: int) -> Block:
@@ -145,11 +149,12 @@ def _send(line: Line, count: int) -> None:
     line.arrivals.wait(base + count)
 
 
-def _paced(line: Line, count: int) -> list[float]:
+def _paced(line: Line) -> list[float]:
+    """Latencies (ms) of one paced block."""
     base = line.arrivals.count
     line.arrivals.latencies.clear()
-    _order(line, count, RATE)
-    line.arrivals.wait(base + count)
+    _order(line, PACED, RATE)
+    line.arrivals.wait(base + PACED)
     return list(line.arrivals.latencies)
 
 

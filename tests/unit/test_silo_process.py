@@ -120,6 +120,18 @@ async def test_layout_seed_and_the_change_to_it(bench: Bench) -> None:
     tenant.publish("tenant-a/things/counter/room/in", json.dumps(order))
     _, command = await asyncio.wait_for(bench.source.commands.get(), 5)
     assert command == {"entity": ROOM, "name": "set-count", "id": "a", "value": 7, "qos": 1}
+    tenant.publish("tenant-a/things/counter/room/in", "{'data': []}")
+    tenant.publish("tenant-a/things/counter/room/in", json.dumps(order))
+    await asyncio.wait_for(bench.source.commands.get(), 5)
+    assert "tephra_silo_commands_refused_total 1.0" in (await bench.controller.get("/metrics"))[1]
+    assert "neutral format" in bench.controller.log
+
+
+async def test_params_that_the_flavour_should_have_refused_change_nothing(bench: Bench) -> None:
+    await bench.source.publish("room", ROOM, 1)
+    await bench.operator.desire(attached("room"), topicLayout="sideways")
+    assert (await asyncio.to_thread(bench.tenant().next)).topic == TOPIC
+    assert "'sideways' is not one of perEntity, seed" in bench.controller.log
 
 
 async def test_what_the_bus_lost_is_repaired_in_order(bench: Bench) -> None:

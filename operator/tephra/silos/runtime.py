@@ -166,8 +166,11 @@ class Runtime:
 
     async def _apply(self, desired: SiloDesired) -> None:
         """Make the difference between what is served and what is desired."""
-        if await self._protocol.configure(desired.params):
-            self._relay.refresh(self._relay.things)
+        try:
+            if await self._protocol.configure(desired.params):
+                self._relay.refresh(self._relay.things)
+        except BrokerError as error:  # params have passed the flavour's schema: the flavour and we disagree
+            log.error("params of generation %d: %s", desired.generation, error)
         wanted = {thing.id: thing for thing in desired.v_things}
         gone = [thing for thing in self._relay.things if thing.id not in wanted]
         new = [thing for thing in wanted.values() if self._relay.get(thing.id) != thing or thing.id in self._failures]

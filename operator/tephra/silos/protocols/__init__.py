@@ -39,7 +39,7 @@ class Handler(NamedTuple):
     """What a protocol calls."""
 
     command: Callable[[AttachedThing, Command], Awaitable[None]]
-    """A tenant sent a command; returns when the core bus has it, or has refused it for good."""
+    """A tenant sent a command; returns when the core bus has it, or has refused it for good. ConnectionLost."""
     refused: Callable[[str], None]
     """A tenant's command could not be understood: why."""
     connected: Callable[[], None]
@@ -65,7 +65,7 @@ class Protocol(Interface):
         ...
 
     async def configure(self, params: dict[str, Any]) -> bool:
-        """Take the VSilo's params; True when what was delivered so far has to be delivered again."""
+        """Take the VSilo's params; True when what was delivered so far has to be delivered again. BrokerError."""
         ...
 
     def deliver(self, thing: AttachedThing, entity: str, payload: bytes) -> "asyncio.Future[None]":

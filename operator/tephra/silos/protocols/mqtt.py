@@ -53,7 +53,11 @@ class MqttProtocol:
         await self._client.stop()
 
     async def configure(self, params: dict[str, Any]) -> bool:
-        layout = LAYOUTS[params.get("topicLayout", "perEntity")]
+        layout = LAYOUTS.get(name := params.get("topicLayout", "perEntity"))
+        if layout is None:
+            raise BrokerError(
+                f"topicLayout {name!r} is not one of {', '.join(LAYOUTS)}; the last layout stays in force"
+            )
         if isinstance(self._layout, layout):
             return False
         things = list(self._things.values())
@@ -137,6 +141,8 @@ class MqttProtocol:
         try:
             for command in self._layout.commands(thing, delivery.topic, delivery.payload):
                 await self._handler.command(thing, command)
+        except ConnectionLost:
+            return  # we are stopping: the broker gives it to our successor
         except InvalidCommand as error:
             self._handler.refused(str(error))
         delivery.ack()
