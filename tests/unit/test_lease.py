@@ -1,8 +1,11 @@
 """Leadership: one holder at a time, take-over after silence, an epoch that only grows. In virtual time."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, cast
+
+import pytest
 
 from tephra.kube.client import Client
 from tephra.kube.errors import AlreadyExists, Conflict, NotFound, Unreachable
@@ -68,7 +71,7 @@ def now() -> float:
 def test_the_first_leads_and_the_second_waits_while_it_renews() -> None:
     async def scenario(api: Api) -> None:
         first, second = api.lease("first"), api.lease("second")
-        assert await first.acquire() == 1
+        await first.acquire()
         holding = asyncio.create_task(first.hold())
         waiting = asyncio.create_task(second.acquire())
         await asyncio.sleep(300)
@@ -84,10 +87,10 @@ def test_the_first_leads_and_the_second_waits_while_it_renews() -> None:
 def test_after_a_crash_another_takes_over_within_fifteen_seconds_under_a_higher_epoch() -> None:
     async def scenario(api: Api) -> None:
         first, second = api.lease("first"), api.lease("second")
-        await first.acquire()
+        epoch = await first.acquire()
         waiting = asyncio.create_task(second.acquire())
         await asyncio.sleep(1)  # the first one never renews
-        assert await waiting == 2
+        assert await waiting == epoch + 1
         assert now() < 15
         assert not first.held
 
@@ -135,12 +138,12 @@ def test_a_short_outage_is_survived() -> None:
 def test_a_released_lease_is_taken_at_the_next_try() -> None:
     async def scenario(api: Api) -> None:
         first, second = api.lease("first"), api.lease("second")
-        await first.acquire()
+        epoch = await first.acquire()
         waiting = asyncio.create_task(second.acquire())
         await asyncio.sleep(1)
         await first.release()
         assert not first.held
-        assert await waiting == 2
+        assert await waiting == epoch + 1
         assert now() <= 1 + TIMING.renew_every_s
 
     run(scenario)
@@ -161,10 +164,23 @@ def test_a_release_while_a_renewal_is_under_way_still_releases() -> None:
     run(scenario)
 
 
+def test_a_lease_made_again_counts_on_beyond_the_deleted_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever fences by epoch off the cluster still knows the last holder of the deleted one."""
+
+    async def scenario(api: Api) -> None:
+        epochs = [await api.lease("again").acquire() for _ in range(5)]
+        api.stored = None
+        later = time.time() + 60
+        monkeypatch.setattr(time, "time", lambda: later)
+        assert await api.lease("another").acquire() > max(epochs)
+
+    run(scenario)
+
+
 def test_a_restarted_process_takes_its_own_lease_back_at_once_under_a_new_epoch() -> None:
     async def scenario(api: Api) -> None:
-        await api.lease("pod-0").acquire()
-        assert await api.lease("pod-0").acquire() == 2
+        epoch = await api.lease("pod-0").acquire()
+        assert await api.lease("pod-0").acquire() == epoch + 1
         assert now() == 0
 
     run(scenario)

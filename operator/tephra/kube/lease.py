@@ -106,7 +106,7 @@ class Lease:
             current = await self._read()
             if current is not None and not self._free(current["spec"]):
                 return False
-            transitions = int(current["spec"].get("leaseTransitions") or 0) if current else 0
+            transitions = int(current["spec"].get("leaseTransitions") or 0) if current else _beginning()
             await self._write(self._claim(transitions + 1))
         except ApiError as error:
             level = logging.DEBUG if isinstance(error, Conflict) else logging.WARNING  # a conflict: another was faster
@@ -164,6 +164,12 @@ class Lease:
 
 def _version(record: Object) -> str:
     return str(record["metadata"]["resourceVersion"])
+
+
+def _beginning() -> int:
+    """Where a Lease that does not exist begins to count: beyond what a deleted predecessor can have counted, whose
+    last holder is still known off the cluster. In tens of seconds since 1970, which stay within int32 for centuries."""
+    return int(time.time()) // 10
 
 
 def _now() -> str:

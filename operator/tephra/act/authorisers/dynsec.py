@@ -221,8 +221,7 @@ async def _take_over(channel: Channel, epoch: int, password: str) -> None:
         await channel.ask({"command": "deleteClient", "username": own})
         raise Fenced(
             f"client {_OPERATOR}{max(later)} is on the bus, so an operator of a later epoch than {epoch} leads; if"
-            " there is none (its Lease was deleted), delete that client: mosquitto_ctrl dynsec deleteClient"
-            f" {_OPERATOR}{max(later)}"
+            f" there is none, delete that client: mosquitto_ctrl dynsec deleteClient {_OPERATOR}{max(later)}"
         )
     if earlier := [number for number in epochs if number < epoch]:
         log.info("shutting out %s", ", ".join(f"{_OPERATOR}{number}" for number in sorted(earlier)))
