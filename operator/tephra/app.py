@@ -12,26 +12,23 @@ released, kopf stopped.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import secrets
 import socket
 import sys
+from contextlib import AsyncExitStack, suppress
 
 from tephra import handlers
 from tephra.act import catalogue, keys
 from tephra.act import config as configuration
-from tephra.act.authorisers import Authoriser
-from tephra.act.authorisers.dynsec import BOOTSTRAP, Dynsec
-from tephra.act.authorisers.static import Static
+from tephra.act.authorisers.choice import authoriser
 from tephra.act.bus import BusControl, Listener
 from tephra.act.config import Config
 from tephra.act.perform import Performer
-from tephra.bus.client import Endpoint
 from tephra.kube import config as cluster
 from tephra.kube.client import Client
-from tephra.kube.errors import ApiError
+from tephra.kube.errors import Unreachable
 from tephra.kube.lease import Lease
 from tephra.kube.resources import Object
 from tephra.plan import PLANNERS
@@ -63,31 +60,46 @@ def main() -> None:
         target = cluster.load()
     except (configuration.ConfigError, cluster.ConfigError) as error:
         sys.exit(f"tephra-operator: {error}")
-    sys.exit(asyncio.run(operate(config, target)))
+    try:
+        sys.exit(asyncio.run(operate(config, target)))
+    except OSError as error:
+        sys.exit(f"tephra-operator: health port {config.health_port}: {error}; next: set TEPHRA_HEALTH_PORT")
 
 
 async def operate(config: Config, target: cluster.Config) -> int:
     """Run until stopped; the exit code is 0 only after a signal."""
     metrics = Metrics()
     health = HealthServer(metrics.registry)
-    tasks = Tasks()
-    try:
-        async with Client(target, observer=metrics.requested) as kube:
-            await health.start(config.health_port)
-            tasks.start("loop lag", health.beat())
-            operator = Operator(config, kube, metrics, await keys.load(kube, config), tasks)
-            health.ready["caches"] = lambda: None if operator.sync.complete else "the first lists are not complete"
-            health.live["watches"] = operator.deaf
-            tasks.start("story", operator.story())
-            stopped = await tasks.first_end()
-            await operator.stop()
-            return 0 if stopped else 1
-    except (ApiError, keys.UnusableSecret) as error:
-        log.critical("cannot start: %s", error)
-        return 1
-    finally:
-        await tasks.cancel()
-        await health.close()
+    async with Client(target, observer=metrics.requested) as kube, AsyncExitStack() as stack:
+        tasks = Tasks()
+        stack.push_async_callback(health.close)
+        stack.push_async_callback(tasks.cancel)
+        await health.start(config.health_port)
+        health.ready["caches"] = lambda: "the operator has not started yet"
+        tasks.start("loop lag", health.beat())
+        tasks.start("story", story(config, kube, metrics, health, tasks, stack))
+        return 0 if await tasks.first_end() else 1
+
+
+async def story(
+    config: Config, kube: Client, metrics: Metrics, health: HealthServer, tasks: Tasks, stack: AsyncExitStack
+) -> None:
+    """From nothing to leading; it ends only when something is wrong."""
+    operator = Operator(config, kube, metrics, await _keys(kube, config), tasks)
+    stack.push_async_callback(operator.stop)
+    health.ready["caches"] = lambda: None if operator.sync.complete else "the first lists are not complete"
+    health.live["watches"] = operator.deaf
+    await operator.stand_by()
+    await operator.lead()
+
+
+async def _keys(kube: Client, config: Config) -> Keys:
+    """Read or make them; an API server that is away is waited for, because a restart would only take longer."""
+    while True:
+        try:
+            return await keys.load(kube, config)
+        except Unreachable as error:
+            log.warning("cannot start yet: %s", error)
 
 
 class Operator:
@@ -113,22 +125,24 @@ class Operator:
         self._stop_kopf = asyncio.Event()
         self._kopf: asyncio.Task[None] | None = None
 
-    async def story(self) -> None:
-        """From nothing to leading; then it goes on until the Lease is lost."""
+    async def stand_by(self) -> None:
+        """Know everything, write nothing."""
         await self.sync.seed()
         log.info("caches complete")
         await self._start_kopf()
         self._tasks.start("repair", self.sync.run())
+
+    async def lead(self) -> None:
+        """Wait for the Lease, then act until it is lost."""
         epoch = await self._lease.acquire()
         self._tasks.start("lease", self._lease.hold())
         self._tasks.start("events", self._recorder.run())
         if self._config.bus_managed:
-            secret = keys.keep_bus_secret(self._kube, self._keys, self._config.settings)
-            self._tasks.start("bus secret", secret)
+            self._tasks.start("bus secret", keys.keep_bus_secret(self._kube, self._keys, self._config.settings))
         self._tasks.start("bus", self._bus.run(epoch))
         if self._config.catalogue_dir:
             await catalogue.apply(self._kube, self._config.catalogue_dir)
-        with contextlib.suppress(TimeoutError):
+        with suppress(TimeoutError):
             async with asyncio.timeout(BUS_PATIENCE_S):
                 await self._joined.wait()
         self._engine.resync()
@@ -171,18 +185,6 @@ class Operator:
         """What the bus holds may be anything now."""
         self._joined.set()
         self._engine.resync()
-
-
-def authoriser(config: Config, kube: Client, derived: Keys) -> Authoriser:
-    """The driver that the administrator chose, logged in as the bus' first account."""
-    url = config.settings.bus_url
-    if config.bus_dir:
-        first = Endpoint.read(config.bus_dir, url)
-    else:
-        first = Endpoint(url, BOOTSTRAP, keys.bootstrap_password(derived), ca_data=derived.bus_ca or None)
-    if config.authoriser == "static":
-        return Static(kube, config.settings.namespace, first, derived.mosquitto_hash)
-    return Dynsec(first, lambda epoch: derived.password(keys.BUS, "operator", epoch))
 
 
 if __name__ == "__main__":

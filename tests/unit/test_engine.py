@@ -328,6 +328,17 @@ def test_an_object_deleted_and_made_anew_during_a_pass_does_not_get_the_old_stat
     assert [status["of"] for _, status in bed.written] == ["second"]
 
 
+def test_an_object_that_waits_for_its_deletion_is_planned_as_gone() -> None:
+    async def scenario(bed: Bed) -> None:
+        seen: list[Object | None] = []
+        bed.decide = lambda desired, *_: seen.append(desired) or Plan(status={})  # type: ignore[func-returns-value]
+        bed.edit(1, deletionTimestamp="2026-11-21T00:00:00Z", finalizers=["foregroundDeletion"])
+        await settle()
+        assert seen == [None]
+
+    assert run(scenario).written == []
+
+
 def test_dependents_and_owners_are_planned_when_something_of_theirs_changes() -> None:
     async def scenario(bed: Bed) -> None:
         bed.edit(1)

@@ -281,7 +281,8 @@ class Engine:
         if planner is None:
             return None
         desired = self.cache.get(*key)
-        if desired is None:
+        if desired is None or desired["metadata"].get("deletionTimestamp"):
+            desired = None  # one that waits for somebody's finalizer is as good as gone: nothing is made for it
             self._unsettled.pop(key, None)
         plan = planner(desired, key, self._world())
         try:
