@@ -193,6 +193,19 @@ async def test_killing_the_controller_loses_nothing(bench: Bench) -> None:
     assert len(got) < 600 + 100, "more came again than what was under way and the last values"
 
 
+async def test_a_thing_of_an_earlier_life_has_its_last_value_at_once(bench: Bench) -> None:
+    """The session still holds the subscription of a thing that was withdrawn while no controller ran."""
+    await bench.source.publish("hall", "urn:ngsi-ld:Hall:1", 7)
+    await bench.operator.desire(attached("room"), attached("hall"))
+    bench.controller.end(signal.SIGKILL)
+    withdrawn = asyncio.create_task(bench.operator.desire(attached("room")))
+    bench.controller.start()
+    await withdrawn
+    tenant = bench.tenant()
+    await bench.operator.desire(attached("room"), attached("hall"))
+    assert await values(tenant, 7, 5)
+
+
 async def test_stopping_the_controller_neither_loses_nor_repeats(bench: Bench) -> None:
     await bench.operator.desire(attached("room"))
     tenant = bench.tenant()

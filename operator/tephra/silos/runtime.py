@@ -36,8 +36,9 @@ RECEIVE_MAXIMUM = 2000
 """Messages of the bus under way to the tenant's broker; the rest waits at the bus."""
 _RETRY = 2.0
 """Seconds until a refused subscription is tried again: its grant may be on its way."""
-_IF_NEW = 1
-"""Retain handling: a resumed subscription does not repeat retained values, which would overtake its backlog."""
+_ALWAYS, _IF_NEW = 0, 1
+"""Retain handling: a resumed subscription does not repeat retained values, which would overtake its backlog. One for a
+thing that is new to us does, for the session may hold a subscription of an earlier life."""
 
 
 class Runtime:
@@ -93,7 +94,7 @@ class Runtime:
         # QoS 0 while nothing is known: a resumed session's backlog fills the receive maximum, and it can only flow on
         # when the desired state has come; QoS 0 is not counted.
         await self._bus.subscribe(self._control_topic, qos=1 if self._desired else 0)
-        await self._subscribe(served)
+        await self._subscribe(served, _IF_NEW)
         self._relay.reconnected(served)
         self._reported = None
         self._report_due.set()
@@ -181,7 +182,7 @@ class Runtime:
         for thing in new:
             self._relay.add(thing, resumed=resumed)
         await self._let_flow()
-        await self._subscribe(new)
+        await self._subscribe(new, _IF_NEW if resumed else _ALWAYS)
         if resumed:
             self._relay.refresh(new)
         for thing in gone:
@@ -201,11 +202,11 @@ class Runtime:
         with contextlib.suppress(ConnectionLost):  # then the next greeting does it
             await self._bus.subscribe(self._control_topic)
 
-    async def _subscribe(self, things: Iterable[AttachedThing]) -> None:
+    async def _subscribe(self, things: Iterable[AttachedThing], retain_handling: int) -> None:
         """Subscribe to all things at once; a refusal is remembered, reported, and tried again."""
         things = list(things)
         await asyncio.gather(*(self._attach_sender(tv) for tv in {thing.tv for thing in things}))
-        await asyncio.gather(*(self._attach(thing) for thing in things))
+        await asyncio.gather(*(self._attach(thing, retain_handling) for thing in things))
         self._report_due.set()
 
     async def _attach_sender(self, tv: str) -> None:
@@ -213,10 +214,10 @@ class Runtime:
         with contextlib.suppress(BusError):  # a refusal shows at the thing itself
             await self._bus.subscribe(topics.silo_data_in(self._settings.silo, tv))
 
-    async def _attach(self, thing: AttachedThing) -> None:
+    async def _attach(self, thing: AttachedThing, retain_handling: int) -> None:
         try:
             await self._protocol.attached(thing)
-            await self._bus.subscribe(topics.data_out_filter(thing.tv, thing.thing), retain_handling=_IF_NEW)
+            await self._bus.subscribe(topics.data_out_filter(thing.tv, thing.thing), retain_handling=retain_handling)
         except ConnectionLost:
             return  # the next greeting attaches again
         except (BusError, BrokerError) as error:
