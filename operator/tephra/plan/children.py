@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tephra.api import API_VERSION, labels
-from tephra.plan.base import Object
+from tephra.plan.base import Object, View
 
 Manifest = dict[str, Any]
 
@@ -48,6 +48,14 @@ def owner_reference(owner: Object) -> Manifest:
         "uid": meta["uid"],
         "controller": True,
     }
+
+
+def live(world: View, kind: str, name: str, owner: Object) -> Object | None:
+    """The owner's child as the cluster holds it; None also for an object of that name that is somebody else's."""
+    meta = owner["metadata"]
+    item = world.get(kind, meta["namespace"], name)
+    mine = item is not None and (item["metadata"].get("labels") or {}).get(labels.OWNER_UID) == meta["uid"]
+    return item if mine else None
 
 
 def is_ours(item: Object) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from tephra.api import labels
 from tephra.api.conditions import Reason, Type
 from tephra.plan.base import Object, World, fingerprint
-from tephra.plan.children import Manifest
+from tephra.plan.children import Manifest, live
 from tephra.plan.conditions import Finding, Outlook, stalled, working
 
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
@@ -78,22 +78,22 @@ class PodState:
         return None
 
 
-def observe(world: World, owner: Object, wanted: Manifest | None) -> PodState:
-    """The state of the owner's pod; ``wanted`` is its Deployment as rendered now, None to take the live one."""
-    uid = owner["metadata"]["uid"]
-    deployment = next(iter(world.children(uid, "Deployment")), None)
+def observe(world: World, owner: Object, name: str, wanted: Manifest | None) -> PodState:
+    """The state of the pod of the Deployment ``name``; ``wanted``: as rendered now, None to take the live one."""
+    deployment = live(world, "Deployment", name, owner)
     current = deployment is not None and (wanted is None or is_current(deployment, wanted))
-    return PodState(deployment, _newest(world.children(uid, "Pod")), current)
+    return PodState(deployment, _newest(world.children(owner["metadata"]["uid"], "Pod")), current)
 
 
-def is_current(live: Object, wanted: Manifest) -> bool:
+def is_current(item: Object, wanted: Manifest) -> bool:
     """Whether the live child is the one that the performer made of ``wanted``."""
-    return (live["metadata"].get("annotations") or {}).get(labels.APPLIED) == fingerprint(wanted)
+    return (item["metadata"].get("annotations") or {}).get(labels.APPLIED) == fingerprint(wanted)
 
 
-def is_serving(world: World, uid: str) -> bool:
-    """Whether the Deployment of the object with this uid has a ready pod."""
-    return any((item.get("status") or {}).get("readyReplicas") for item in world.children(uid, "Deployment"))
+def is_serving(world: World, owner: Object, name: str) -> bool:
+    """Whether the Deployment ``name`` has a ready pod."""
+    deployment = live(world, "Deployment", name, owner)
+    return bool(deployment and (deployment.get("status") or {}).get("readyReplicas"))
 
 
 def _newest(pods: Collection[Object]) -> Object | None:

@@ -67,7 +67,7 @@ def plan(desired: Object | None, key: Key, world: World) -> Plan:
     deployment = made.deployment(desired, spec, program.kind) if program.kind else None
     findings = [
         *program.findings,
-        pod_state.observe(world, desired, deployment).whole(made.CONTAINER, Type.POD_READY),
+        pod_state.observe(world, desired, made.name_of(desired), deployment).whole(made.CONTAINER, Type.POD_READY),
         _source(desired, spec, program.told, world),
     ]
     verdict = judge(desired, findings, "the source is served", [tenancy(world)])

@@ -109,8 +109,8 @@ def _on_bus(desired: Object, links: Sequence[Link], told: SiloDesired | None, wo
 def _certificate(desired: Object, spec: VSiloSpec, blueprint: _Blueprint, world: World) -> ServerCertificate | None:
     if blueprint.flavour is None:
         return None
-    live = endpoints.live_service(desired, world)
-    return made.certificate(desired, endpoints.external_hosts(spec, live, world), world)
+    service = endpoints.live_service(desired, world)
+    return made.certificate(desired, endpoints.external_hosts(spec, service, world), world)
 
 
 def _in_cluster(
@@ -133,7 +133,8 @@ def _running(
     desired: Object, spec: VSiloSpec, blueprint: _Blueprint, report: SiloReport | None, world: World
 ) -> Iterator[Finding]:
     flavour = blueprint.flavour
-    pod = pod_state.observe(world, desired, made.deployment(desired, spec, flavour) if flavour else None)
+    wanted = made.deployment(desired, spec, flavour) if flavour else None
+    pod = pod_state.observe(world, desired, made.name_of(desired), wanted)
     yield pod.placed()
     yield pod.container(made.BROKER, Type.BROKER_READY)
     controller = pod.container(made.CONTROLLER, Type.CONTROLLER_READY)

@@ -9,6 +9,7 @@ from typing import Any
 from tephra.api.conditions import Reason, Type
 from tephra.bus.messages import Announcement, ThingVisorReport
 from tephra.formats.names import InvalidName, bus_identity, vthing_name
+from tephra.plan import thingvisor_children
 from tephra.plan.base import NOTHING, Key, Object, Plan, World
 from tephra.plan.bus_state import no_bus, revision_of, settles_in
 from tephra.plan.children import is_ours
@@ -103,7 +104,7 @@ def _made(id_: str, visor: str, revision: str, report: ThingVisorReport | None) 
 
 def _served(owner: Object, world: World) -> Finding:
     """A report outlives the pod that made it, so the pod counts too."""
-    if is_serving(world, owner["metadata"]["uid"]):
+    if is_serving(world, owner, thingvisor_children.name_of(owner)):
         return Finding(Type.READY, Reason.READY)
     message = f"the pod of ThingVisor {owner['metadata']['name']} is not ready; see its conditions"
     return working(Type.READY, Reason.THINGVISOR_NOT_READY, message)
