@@ -8,7 +8,7 @@ import pytest
 from tephra.bus.messages import Announcement, MakeFailure
 from tephra.plan import PLANNERS, params
 from tephra.plan.base import NOTHING, BusForget, BusPublish, Key
-from tephra.plan.relations import DEPENDENTS, silo_reported, visor_reported
+from tephra.plan.relations import DEPENDENTS, visor_reported
 from tests.support import worlds
 from tests.support.worlds import World, condition, message, visor, visor_report, vthing
 
@@ -133,6 +133,18 @@ def test_unschedulable_pod_says_what_the_scheduler_says() -> None:
     assert "0/2 nodes" in message(plan)
 
 
+def test_a_node_that_does_not_answer_is_told() -> None:
+    """The node controller marks the pod, not its containers: the kubelet would have to."""
+    item = worlds.silo()
+    hand = World(worlds.flavour(), item)
+    hand.settle(item)
+    pod = dict(hand.cache.get("Pod", "tenant", "silo-home-1") or {})
+    marked = pod["status"] | {"conditions": [{"type": "Ready", "status": "False"}]}
+    plan = hand.have(pod | {"status": marked}).plan(item)
+    assert (condition(plan, "Placed"), plan.settled) == (("False", "WaitingForPod"), False)
+    assert "node" in message(plan)
+
+
 def test_refused_pod_says_who_refuses() -> None:
     item = worlds.silo()
     hand = World(worlds.flavour(), item)
@@ -214,7 +226,6 @@ def report(**types: str) -> Any:
 )
 def test_whom_a_report_concerns(before: Any, after: Any, planned: set[Key]) -> None:
     assert set(visor_reported("things.hello", before, after, world().cache)) == planned
-    assert silo_reported("tenant.home") == HOME
 
 
 # --- the sweep

@@ -42,6 +42,9 @@ class PodState:
             return stalled(Type.PLACED, Reason.UNSCHEDULABLE, _unschedulable(scheduled.get("message", "")))
         if not self.pod["spec"].get("nodeName"):
             return working(Type.PLACED, Reason.WAITING_FOR_POD, "the scheduler looks for a node")
+        if _abandoned(self.pod):
+            message = "the node of the pod does not answer; it comes back, or the pod is made again elsewhere"
+            return working(Type.PLACED, Reason.WAITING_FOR_POD, message)
         return Finding(Type.PLACED, Reason.PLACED)
 
     def container(self, name: str, type_: Type) -> Finding:
@@ -100,6 +103,16 @@ def _newest(pods: Collection[Object]) -> Object | None:
     alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
     return max(
         alive, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]), default=None
+    )
+
+
+def _abandoned(pod: Object) -> bool:
+    """Whether the pod is not ready though its containers were when last heard of: its node is away."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return (
+        _condition(pod, "Ready").get("status") == "False"
+        and bool(statuses)
+        and all(each.get("ready") for each in statuses)
     )
 
 

@@ -119,8 +119,3 @@ def _changed(before: ThingVisorReport | None, after: ThingVisorReport | None) ->
     changed = {thing for thing in things if before.by_thing.get(thing) != after.by_thing.get(thing)}
     failed = set(before.failures) ^ set(after.failures)
     return changed | {failure.thing for failure in failed}
-
-
-def silo_reported(identity: str) -> Key:
-    """Whom a silo's report concerns."""
-    return Key("VSilo", *parse_bus_identity(identity))
