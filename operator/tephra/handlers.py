@@ -28,6 +28,7 @@ from tephra.reconcile.loop import Engine
 from tephra.reconcile.sync import Sync, Watch
 
 Handler = Callable[..., Awaitable[None]]
+RECONNECT_S = (0.1, 0.4, *[1.0] * 8)  # then kopf begins again; its own delays grow to 21 s, which users would wait
 IDLE_S = 0.5  # how long kopf keeps the task of an object after its last event
 
 
@@ -70,6 +71,7 @@ def settings(watches: Collection[Watch]) -> kopf.OperatorSettings:
     chosen.scanning.disabled = True
     chosen.peering.standalone = True
     chosen.networking.enforce_retry_after = True
+    chosen.networking.error_backoffs = RECONNECT_S
     chosen.watching.chunk_size = 500
     chosen.queueing.idle_timeout = IDLE_S
     chosen.persistence.diffbase_storage = _NoDiffBase()

@@ -76,7 +76,9 @@ class Lease:
             except Conflict:
                 self._renewed_at = float("-inf")
             except (ApiError, TimeoutError) as error:
-                log.warning("lease %s/%s not renewed: %s", self._namespace, self._name, error)
+                log.warning(
+                    "lease %s/%s not renewed: %s", self._namespace, self._name, str(error) or "no answer in time"
+                )
         if not self._released:
             log.error("lease %s/%s lost by %s", self._namespace, self._name, self.identity)
 

@@ -44,11 +44,17 @@ class TextFormatter(logging.Formatter):
         return super().formatMessage(record)
 
 
+def worth_telling(record: logging.LogRecord) -> bool:
+    """kopf tells every attempt of every watch to reach an API server that is away; the first one will do."""
+    return not str(record.msg).startswith("Request attempt #") or "#1/" in record.getMessage()
+
+
 def configure(style: str = "", level: int = logging.INFO) -> None:
     """Send all logs to stderr as ``json`` or ``text``; empty: text on a terminal, else json."""
     handler = logging.StreamHandler()
     text = style == "text" or (not style and sys.stderr.isatty())
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    handler.addFilter(worth_telling)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for chatty in ("kopf", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
