@@ -99,7 +99,7 @@ def test_policies_keep_a_stranger_off_the_bus_and_the_silo_in(system: System, we
             "containers": [
                 {
                     "name": "python",
-                    "image": f"{image['repository']}:{image['tag']}",
+                    "image": f"localhost/{image['repository']}:{image['tag']}",
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["python3", "-c", "import signal; signal.pause()"],
                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},

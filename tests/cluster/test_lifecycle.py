@@ -34,11 +34,11 @@ def test_upgrade_of_the_operators_image_restarts_no_silo(system: System, cluster
     if cluster.name is None:
         pytest.skip("retagging an image needs a cluster of ours")
     image = yaml.safe_load((ROOT / "build/images/values.yaml").read_text())["images"]["operator"]
-    reference = f"{image['repository']}:{image['tag']}"
+    repository = f"localhost/{image['repository']}"
     for node in system.list("nodes"):
         cluster.command(
             *("exec", node["metadata"]["name"], "--", "ctr", "-n", "k8s.io", "images", "tag", "--force"),
-            *(reference, f"{image['repository']}:upgraded"),
+            *(f"{repository}:{image['tag']}", f"{repository}:upgraded"),
         )
     before = silo_pods(system)
     try:
