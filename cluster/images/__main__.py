@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
-    except (RuntimeError, OSError, ValueError, subprocess.CalledProcessError) as error:
+    except (RuntimeError, OSError, ValueError) as error:
         print(f"images: {error}", file=sys.stderr)
         return 1
 
@@ -92,17 +92,15 @@ def _build(options: argparse.Namespace) -> int:
         _remove_strangers(every)
         (OUT / "values.yaml").write_text(values(built))
     print(f"images: {len(built)} in {OUT} after {time.monotonic() - started:.1f} s", file=sys.stderr)
-    if options.hints:
-        print(_HINTS.format(archives="build/images/*.tar"), file=sys.stderr)
+    if any(image.fresh for image in built):
+        print(_HINT, file=sys.stderr)
     return 0
 
 
-_HINTS = """\
-Load them:
-  kind   for image in {archives}; do kind load image-archive $image; done
-  k3s    for image in {archives}; do k3s ctr images import $image; done
-  other  make push REGISTRY=registry.example.org/you, then helm ... --set global.registry=registry.example.org/you
-Then:    helm upgrade --install tephra charts/tephra --values build/images/values.yaml"""
+_HINT = (
+    "images: load each with `kind load image-archive`, `k3s ctr images import`, or `python3 -m cluster load`;"
+    " or make push REGISTRY=…; then helm --values build/images/values.yaml"
+)
 
 
 def _list(_: argparse.Namespace) -> int:
@@ -119,12 +117,15 @@ def _push(options: argparse.Namespace) -> int:
         archive = OUT / f"{name}.tar"
         if not archive.exists():
             raise RuntimeError(f"{archive} is missing; make images builds it")
-        target = oci.read_reference(archive)[0].replace(REGISTRY, options.registry, 1)
+        reference = oci.read_reference(archive)[0]
+        target = reference.replace(REGISTRY, options.registry, 1)
         print(target, flush=True)
         insecure = ["--dest-tls-verify=false"] if options.plain_http else []
-        subprocess.run(
-            ["skopeo", "copy", "--quiet", *insecure, f"oci-archive:{archive}", f"docker://{target}"], check=True
-        )
+        source = f"oci-archive:{archive}:{reference}"  # an archive gives its image two names
+        if subprocess.run(
+            ["skopeo", "copy", "--quiet", *insecure, source, f"docker://{target}"], check=False
+        ).returncode:
+            raise RuntimeError(f"{target} was not pushed (skopeo's reason is above); skopeo login {options.registry}?")
     print(f"helm: --values build/images/values.yaml --set global.registry={options.registry}", file=sys.stderr)
     return 0
 
@@ -152,7 +153,6 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("build", help="write build/images/<name>.tar for each image that changed")
     command.add_argument("names", nargs="*", metavar="NAME", help="images to build (default: all)")
     command.add_argument("--refresh", action="store_true", help="take today's Debian packages, not the cached ones")
-    command.add_argument("--hints", action="store_true", help="print how to load the images into kind and k3s")
     command.set_defaults(run=_build)
     command = commands.add_parser("list", help="print the reference of every image")
     command.set_defaults(run=_list)
