@@ -7,6 +7,6 @@
 {{- range $name, $image := $root.Values.images }}
 {{- $text = replace (printf "localhost/tephra/%s:dev" $name) (include "tephra.image" (dict "root" $root "name" $name)) $text }}
 {{- end }}
-{{ $text | indent 2 }}
+{{ $text | replace "localhost/tephra/" (printf "%s/tephra/" $root.Values.global.registry) | indent 2 }}
 {{- end }}
 {{- end }}

@@ -28,10 +28,20 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
+{{- /* Where the pods of .operator or .bus may run */ -}}
+{{- define "tephra.scheduling" -}}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{- define "tephra.busUrl" -}}
 {{- if .Values.bus.managed -}}
 mqtts://tephra-bus.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}:8883
 {{- else -}}
-{{ required "bus.external.url: say where the bus is, or set bus.managed=true" .Values.bus.external.url }}
+{{ .Values.bus.external.url }}
 {{- end -}}
 {{- end }}
