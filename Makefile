@@ -61,7 +61,8 @@ $(VENV)/.ready: requirements/dev.lock pyproject.toml
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 clean: ## Take down every cluster of ours and remove all that was built or cached
-	if [ -d /var/lib/tephra-clusters ] || [ -n "$${TEPHRA_CLUSTER_DIR:-}" ]; then python3 -m cluster down --all; fi
+	python3 -m cluster down --all
+	rm -rf "$${TEPHRA_CLUSTER_DIR:-/var/lib/tephra-clusters}"
 	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	chmod -R u+w "$(TEPHRA_CACHE)" 2>/dev/null || true
 	rm -rf "$(TEPHRA_CACHE)"

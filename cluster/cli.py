@@ -53,10 +53,10 @@ def down(arguments: argparse.Namespace) -> None:
     """Remove the cluster and everything in it."""
     from cluster import teardown
 
-    name = spec.check_name(arguments.name)
     if os.geteuid() != 0:
         raise ClusterError("down needs root; run it with sudo")
-    print(f"cluster {name!r} is gone" if teardown.down(name) else f"there is no cluster {name!r}")
+    for name in sorted(spec.clusters()) if arguments.all else [spec.check_name(arguments.name)]:
+        print(f"cluster {name!r} is gone" if teardown.down(name) else f"there is no cluster {name!r}")
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -185,7 +185,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--kwok-nodes", type=int, default=0, help="simulated nodes (default: 0)")
     label_help = "label of a real node, as node-2=tephra.dev/site=rome; may be repeated"
     one.add_argument("--node-label", action="append", default=[], metavar="NODE=KEY=VALUE", help=label_help)
-    command("down", down, "remove the cluster and everything in it")
+    one = command("down", down, "remove the cluster and everything in it")
+    one.add_argument("--all", action="store_true", help="every cluster of this machine")
     command("status", status, "print what runs and where things are; exit code 1 if something is down")
     command("list", clusters, "print the names of all clusters", named=False)
     one = command("kubeconfig", kubeconfig, "print the administrator's kubeconfig")

@@ -19,6 +19,7 @@ from cluster import (
     controlplane,
     doctor,
     kwok,
+    limits,
     load,
     manifests,
     netns,
@@ -54,6 +55,7 @@ def up(name: str, nodes: int, kwok_nodes: int, labels: dict[str, dict[str, str]]
     """Bring the cluster up, or up to date; returns it when pods can run and names resolve."""
     began = time.monotonic()
     doctor.require_healthy()
+    limits.raise_inotify()
     bin_dir = build.assets(kwok=kwok_nodes > 0)
     cluster = claim(name, nodes, kwok_nodes, labels)
     with locked(cluster.dir / "up.lock"):

@@ -10,7 +10,7 @@ import shutil
 import time
 from pathlib import Path
 
-from cluster import cgroups, netns, procs
+from cluster import cgroups, limits, netns, procs
 from cluster.errors import ClusterError
 from cluster.netns import command
 from cluster.spec import clusters_dir
@@ -84,4 +84,5 @@ def down(name: str) -> bool:
     remove_groups(name)
     if directory.exists():
         shutil.rmtree(directory)
+    limits.restore_inotify()
     return True
