@@ -11,15 +11,16 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.report import at_least, at_most, emit, noise, progress
-from tephra.kube.client import Client
+from bench.report import at_least, at_most, emit, noise, percentile, progress
+from tephra.kube.client import Client, Selection
 from tephra.kube.config import load
 from tests.support import apiserver
 
@@ -37,12 +38,13 @@ class Size:
 
     objects: int
     rounds: int
+    singles: int
     idle_s: float
     many: int
 
 
 def run(quick: bool) -> None:
-    asyncio.run(_run(Size(300, 1, 20, 2_000) if quick else Size(1_000, 3, 300, 10_000)))
+    asyncio.run(_run(Size(300, 1, 50, 20, 2_000) if quick else Size(1_000, 3, 200, 300, 10_000)))
 
 
 async def _run(size: Size) -> None:
@@ -52,6 +54,7 @@ async def _run(size: Size) -> None:
             await client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
             bench = Bench(server, client)
             await bench.compare(size)
+            await bench.latency(size)
             await bench.silence(size)
             await bench.memory(size)
 
@@ -98,6 +101,33 @@ class Bench:
             made = writes["ours"][phase]
             what = f"writes on the object per {phase} (peer: stock kopf handlers)"
             emit(BENCH, ROW, what, made, "requests", peer=writes["kopf"][phase], **at_most(made, limit))
+
+    async def latency(self, size: Size) -> None:
+        """One creation at a time: from the API server's answer to the status at a watcher."""
+        took: dict[str, list[float]] = {}
+        for name in ("ours", "kopf"):
+            progress(f"{name}: {size.singles} creations, one at a time")
+            async with self.operator(name):
+                took[name] = await self._one_by_one(size.singles)
+                await self._clear(size.singles)
+        for percent in (50, 99):
+            value, other = (percentile(took[name], percent) for name in ("ours", "kopf"))
+            what = f"creation answered → status at a watcher, p{percent} (peer: stock kopf handlers)"
+            emit(BENCH, ROW, what, value, "ms", peer=other, ratio=other / value)
+
+    async def _one_by_one(self, objects: int) -> list[float]:
+        """Milliseconds of each."""
+        took: list[float] = []
+        async with aclosing(self._client.watch("VThing", Selection(NAMESPACE))) as events:
+            for number in range(-1, objects):  # the first one only opens the watch
+                await self._client.create(vthing(number))
+                started = time.monotonic()
+                async for event in events:
+                    if event.type != "SYNCED" and ready(event.object):
+                        break
+                took.append(1e3 * (time.monotonic() - started))
+        await self._client.delete("VThing", name_of(-1), NAMESPACE)
+        return took[1:]
 
     async def silence(self, size: Size) -> None:
         """Steady objects: who writes anything."""

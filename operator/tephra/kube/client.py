@@ -8,7 +8,7 @@ manager per concern; `force` takes over fields that another manager holds.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -112,7 +112,7 @@ class Client:
 
     async def watch(
         self, kind: str, selection: Selection = EVERYTHING, resource_version: str | None = None
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
         """Changes without end: resumes after a cut, lists again when the server forgot our place (410).
 
         Without `resource_version` it lists first: every object as ADDED, then SYNCED. After such a new list,
