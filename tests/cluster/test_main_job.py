@@ -35,7 +35,7 @@ def test_catalogue_lists_announced_vthings(system: System, weather: None) -> Non
 def test_late_silo_has_the_last_value_at_once(system: System, quiet_hello: str) -> None:
     """The source publishes once an hour, so what a new silo serves can only be the retained last value."""
     with system.namespace("late") as namespace:
-        system.apply(silo(namespace, "late", f"{quiet_hello}/hello/hello"))
+        system.apply(silo(namespace, "late", f"{quiet_hello}/hello"))
         system.wait("vsilo", "late", namespace)
         with system.at_silo("late", namespace) as tenant:
             tenant.subscribe("#")
@@ -43,7 +43,7 @@ def test_late_silo_has_the_last_value_at_once(system: System, quiet_hello: str) 
 
 
 def test_editing_the_list_attaches_and_detaches_without_a_restart(system: System, quiet_hello: str) -> None:
-    first, second = f"{quiet_hello}/hello/hello", f"{quiet_hello}/hello/hello-2"
+    first, second = f"{quiet_hello}/hello", f"{quiet_hello}/hello-2"
     with system.namespace("edit") as namespace:
         system.apply(silo(namespace, "edit", first))
         system.wait("vsilo", "edit", namespace)
@@ -74,7 +74,7 @@ def test_commands_go_back_to_the_thing(system: System) -> None:
 
 def test_websocket_endpoint_serves_the_same(system: System, quiet_hello: str) -> None:
     with system.namespace("wss") as namespace:
-        system.apply(silo(namespace, "wss", f"{quiet_hello}/hello/hello"))
+        system.apply(silo(namespace, "wss", f"{quiet_hello}/hello"))
         system.wait("vsilo", "wss", namespace)
         with system.at_silo("wss", namespace, "wss") as tenant:
             tenant.subscribe("#")
@@ -97,7 +97,7 @@ def test_seed_layout_carries_the_neutral_message(system: System) -> None:
 
 def test_credentials_rotate_on_request(system: System, quiet_hello: str) -> None:
     with system.namespace("rotate") as namespace:
-        manifest = silo(namespace, "rotate", f"{quiet_hello}/hello/hello")
+        manifest = silo(namespace, "rotate", f"{quiet_hello}/hello")
         system.apply(manifest)
         system.wait("vsilo", "rotate", namespace)
         old = system.secret("rotate-credentials", namespace)["password"]
