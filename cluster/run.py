@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMESPACE = "tephra-system"
-MESSAGES = 12
+MESSAGES = 9
 """How many entities are shown before the prompt comes back."""
 
 
