@@ -1,21 +1,34 @@
 """A stream of numbers from a ThingVisor to a tenant's client, and the account of what became of it.
 
-helloworld counts at 200 messages a second; the tenant notes every number. Numbers restart at 1 with a new ThingVisor
-process, so the account is kept per life. Neighbour: :mod:`.test_faults` breaks things meanwhile.
+helloworld counts at 200 messages a second; the tenant notes every number with the time it came and how old it was.
+Numbers restart at 1 with a new ThingVisor process, so the account is kept per life. Neighbour: :mod:`.test_faults`
+breaks things meanwhile.
 """
 
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
 from typing import NamedTuple
 
 from tests.support.system import System
-from tests.support.tenant import Refused, Tenant
+from tests.support.tenant import Message, Refused, Tenant
 
 RATE = 200
 """Messages per second of the counted entity."""
+LATE_S = 0.25
+"""A number that is older than this when it comes, or comes this long after the one before, was held up."""
+
+
+class Number(NamedTuple):
+    """One number at the tenant: when it came (s, monotonic), and its age then (s since the source made it)."""
+
+    at: float
+    number: int
+    age: float
 
 
 class Account(NamedTuple):
@@ -50,12 +63,26 @@ def account(numbers: Iterable[int]) -> Account:
     return Account(missing, sum(life.again for life in lives), sum(len(life.seen) for life in lives))
 
 
+def fresh_again(numbers: Sequence[Number], since: float) -> float:
+    """When the last number came that was held up after ``since``; ``since`` when none was."""
+    held_up = [
+        number.at
+        for before, number in pairwise(numbers)
+        if number.at >= since and (number.age > LATE_S or number.at - before.at > LATE_S)
+    ]
+    return max(held_up, default=since)
+
+
+def longest_silence(numbers: Sequence[Number], since: float) -> float:
+    """Seconds of the longest wait for a number that ended after ``since``."""
+    return max(number.at - before.at for before, number in pairwise(numbers) if number.at >= since)
+
+
 class Stream:
-    """Listens in a thread, reconnects like any tenant's program, and remembers every number with its time."""
+    """Listens in a thread, reconnects like any tenant's program, and remembers the numbers of every thing."""
 
     def __init__(self, system: System, namespace: str, silo: str) -> None:
-        self._system, self._namespace, self._silo = system, namespace, silo
-        self._numbers: list[tuple[float, int]] = []
+        self._numbers: dict[str, list[Number]] = {}
         self._more = threading.Condition()
         self._stop = threading.Event()
         self._endpoint = system.get("vsilo", silo, namespace)["status"]["endpoint"]["external"]
@@ -70,28 +97,25 @@ class Stream:
         self._stop.set()
         self._thread.join(30)
 
-    def wait_for(self, wanted: Callable[[float, int], bool], timeout: float) -> float:
-        """When the first number from now on that `wanted(time, number)` accepts came (monotonic seconds)."""
+    def wait_for(self, thing: str, after: float, timeout: float) -> float:
+        """When the first number of this thing came that was made after that time (both in monotonic seconds)."""
         end = time.monotonic() + timeout
         with self._more:
-            position = len(self._numbers)
             while True:
-                for at, number in self._numbers[position:]:
-                    if wanted(at, number):
-                        return at
-                position = len(self._numbers)
+                for number in reversed(self._numbers.get(thing, [])[-RATE:]):
+                    if number.at - number.age > after:
+                        return number.at
                 if not self._more.wait(max(0.0, end - time.monotonic())):
-                    raise TimeoutError(f"the stream did not come back in {timeout} s")
+                    raise TimeoutError(f"no number of {thing} came in {timeout} s")
 
-    def flow_for(self, seconds: float) -> None:
-        """Return once numbers have come for that long."""
-        start = time.monotonic()
-        self.wait_for(lambda at, _: at >= start + seconds, seconds + 60)
+    def flow_for(self, thing: str, seconds: float, timeout: float = 60) -> None:
+        """Return once a number has come that was made that much later than now."""
+        self.wait_for(thing, time.monotonic() + seconds, seconds + timeout)
 
-    def numbers(self) -> list[int]:
-        """Every number so far, in the order of arrival."""
+    def numbers(self, thing: str) -> list[Number]:
+        """Every number of the thing so far, in the order of arrival."""
         with self._more:
-            return [number for _, number in self._numbers]
+            return list(self._numbers.get(thing, []))
 
     def _listen(self) -> None:
         while not self._stop.is_set():
@@ -115,8 +139,15 @@ class Stream:
                 message = tenant.next(0.5)
             except TimeoutError:
                 continue
-            entity = json.loads(message.payload)
-            if "counter" in entity and not message.retain:
-                with self._more:
-                    self._numbers.append((message.at, int(entity["counter"]["value"])))
-                    self._more.notify_all()
+            if message.payload and not message.retain:
+                self._file(message)
+
+    def _file(self, message: Message) -> None:
+        entity = json.loads(message.payload)
+        if counter := entity.get("counter"):
+            made = datetime.fromisoformat(counter["observedAt"]).timestamp()
+            came = time.time() - (time.monotonic() - message.at)
+            thing = str(entity["id"]).split(":")[-2]
+            with self._more:
+                self._numbers.setdefault(thing, []).append(Number(message.at, int(counter["value"]), came - made))
+                self._more.notify_all()
