@@ -5,6 +5,7 @@ the brokers' image is the same base with Mosquitto on top. The SDK's images hold
 a change of the operator changes neither their tags nor, therefore, any running pod.
 """
 
+import os
 import platform
 import shutil
 import tarfile
@@ -119,7 +120,7 @@ def _dependencies(name: str) -> Layer:
     def build(scratch: Path, below: Sequence[Blob]) -> list[Entry]:
         root = scratch / "root"
         python.wheels(lock, root / python.DEPENDENCIES.lstrip("/"), platform.machine())
-        return _compiled(root, python.DEPENDENCIES, scratch, below)
+        return _compiled(root, python.DEPENDENCIES, below)
 
     content = lock.read_text() if lock.exists() else ""
     return Layer(f"{name} dependencies", (content,), build)
@@ -131,7 +132,7 @@ def _package(name: str, only: Sequence[str]) -> Layer:
     def build(scratch: Path, below: Sequence[Blob]) -> list[Entry]:
         root = scratch / "root"
         python.copy_package(PACKAGE, root / python.LIBRARY.lstrip("/"), parts)
-        return _compiled(root, python.LIBRARY, scratch, below)
+        return _compiled(root, python.LIBRARY, below)
 
     return Layer(name, (hash_files(python.package_files(PACKAGE, parts), PACKAGE),), build)
 
@@ -150,7 +151,7 @@ def _with_folder(base: Recipe, name: str, folder: Path, module: str) -> Recipe:
             target = root / THINGVISOR_HOME.lstrip("/") / path.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
-        return _compiled(root, THINGVISOR_HOME, scratch, below)
+        return _compiled(root, THINGVISOR_HOME, below)
 
     environment = {**python.ENVIRONMENT, "PYTHONPATH": f"{THINGVISOR_HOME}:{python.ENVIRONMENT['PYTHONPATH']}"}
     entrypoint = [*base.config.entrypoint, "-m", module]
@@ -158,9 +159,19 @@ def _with_folder(base: Recipe, name: str, folder: Path, module: str) -> Recipe:
     return Recipe(name, (*base.layers, Layer(name, (hash_files(files, folder),), build)), config)
 
 
-def _compiled(root: Path, folder: str, scratch: Path, below: Sequence[Blob]) -> list[Entry]:
-    python.compile_tree(root, folder, _extract(below, scratch / "interpreter"))
+def _compiled(root: Path, folder: str, below: Sequence[Blob]) -> list[Entry]:
+    python.compile_tree(root, folder, _interpreter(below))
     return python.tree(root, folder)
+
+
+def _interpreter(layers: Sequence[Blob]) -> Path:
+    """The two Debian layers at the bottom as a tree, kept beside the layers: enough to run the image's Python."""
+    name = layers[1].path.name
+    tree = layers[1].path.parents[1] / "interpreter" / name[:12]
+    if not tree.exists():
+        temporary = _extract(layers[:2], tree.with_name(f".{name}-{os.getpid()}"))
+        temporary.rename(tree)
+    return tree
 
 
 def _python_image(*arguments: str) -> ImageConfig:
@@ -168,9 +179,8 @@ def _python_image(*arguments: str) -> ImageConfig:
 
 
 def _extract(layers: Sequence[Blob], root: Path) -> Path:
-    """The two Debian layers at the bottom as a tree: enough to run the image's interpreter."""
     root.mkdir(parents=True)
-    for blob in layers[:2]:
+    for blob in layers:
         with tarfile.open(blob.path) as tar:
             tar.extractall(root, filter="fully_trusted")
     return root

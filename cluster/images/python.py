@@ -30,7 +30,8 @@ ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
 }
 
-_UNNEEDED = (".pyi", ".pyx", ".pxd", ".c", ".h", ".typed")
+_UNNEEDED = ("*.pyi", "*.pyx", "*.pxd", "*.[ch]", "*.typed", "RECORD", "INSTALLER", "REQUESTED")
+"""Sources of extensions, types, and pip's book-keeping, which holds hashes of the host's console scripts."""
 
 
 def wheels(lock: Path, into: Path, machine: str) -> None:
@@ -51,7 +52,7 @@ def wheels(lock: Path, into: Path, machine: str) -> None:
         raise RuntimeError(f"{lock}: {done.stderr.strip()[-2000:]}")
     shutil.rmtree(into / "bin", ignore_errors=True)  # console scripts of the host's interpreter
     for path in sorted(into.rglob("*"), reverse=True):
-        if path.is_file() and (path.suffix in _UNNEEDED or "tests" in path.parts[len(into.parts) :]):
+        if path.is_file() and (any(map(path.match, _UNNEEDED)) or "tests" in path.parts[len(into.parts) :]):
             path.unlink()
 
 

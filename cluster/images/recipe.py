@@ -96,9 +96,9 @@ def _key(layer: Layer, below: Sequence[Blob]) -> str:
 
 @memoised
 def _builder() -> str:
-    """The builder's own source is an input of every layer."""
+    """The builder's own source, but for its command line, is an input of every layer."""
     folder = Path(__file__).parent
-    return hash_files(sorted(folder.glob("*.py")), folder)
+    return hash_files(sorted(set(folder.glob("*.py")) - {folder / "__main__.py"}), folder)
 
 
 @contextmanager
