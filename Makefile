@@ -20,7 +20,7 @@ lint: setup ## ruff, mypy strict, import contracts, generated files up to date
 	ruff check . && ruff format --check .
 	mypy
 	lint-imports
-	$(PY) -m tephra.api.crd crds --check && $(PY) -m tephra.api.reference docs/reference --check
+	$(PY) -m tephra.api.crd crds --check && $(PY) -m tephra.api.reference docs/reference --check && $(PY) charts/readme.py --check
 test-unit: setup assets ## Unit and property tests: seconds; real brokers and a real API server on loopback
 	KUBEBUILDER_ASSETS=$$($(PY) -m cluster assets) $(PY) -m pytest tests/unit tests/properties -q $(ARGS)
 test-cluster: setup images ## Tests on a fresh cluster of two real nodes
