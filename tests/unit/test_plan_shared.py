@@ -123,13 +123,14 @@ def test_pod_trouble(status: dict[str, Any], reason: str, words: str) -> None:
 
 
 def test_unschedulable_pod_says_what_the_scheduler_says() -> None:
-    item = worlds.silo()
+    item = worlds.silo(placement={"site": "atlantis"})
     hand = World(worlds.flavour(), item)
     hand.perform(hand.plan(item), ready=False)
     pod = dict(hand.cache.get("Pod", "tenant", "silo-home-1") or {})
     said = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes"}
     plan = hand.have(pod | {"spec": {}, "status": {"conditions": [said]}}).plan(item)
     assert condition(plan, "Placed") == condition(plan, "Ready") == ("False", "Unschedulable")
+    assert "site atlantis" in message(plan)
     assert "0/2 nodes" in message(plan)
 
 

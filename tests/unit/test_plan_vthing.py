@@ -39,7 +39,7 @@ def test_not_ready_while_the_pod_of_its_thingvisor_is_not() -> None:
     [
         ("hello.Wrong", "hello/a", "NameMismatch", "hello.a"),
         ("nobody.a", "nobody/a", "ThingVisorNotFound", "things/nobody"),
-        ("hello.b", "hello/b", "NotAnnounced", "spelling"),
+        ("hello.b", "hello/b", "NotAnnounced", "hello/b"),
     ],
 )
 def test_a_persons_mistake_is_named(name: str, id_: str, reason: str, word: str) -> None:

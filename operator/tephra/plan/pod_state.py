@@ -30,6 +30,8 @@ class PodState:
     pod: Object | None
     current: bool
     """The live Deployment is the one that is asked for."""
+    site: str
+    """Where it is to run; empty for anywhere."""
 
     def placed(self) -> Finding:
         """Whether a node was found; also what keeps a pod from being made at all."""
@@ -39,7 +41,7 @@ class PodState:
             return working(Type.PLACED, Reason.WAITING_FOR_POD, "the pod is being made")
         scheduled = _condition(self.pod, "PodScheduled")
         if scheduled.get("reason") == "Unschedulable":
-            return stalled(Type.PLACED, Reason.UNSCHEDULABLE, _unschedulable(scheduled.get("message", "")))
+            return stalled(Type.PLACED, Reason.UNSCHEDULABLE, _unschedulable(self.site, scheduled.get("message", "")))
         if not self.pod["spec"].get("nodeName"):
             return working(Type.PLACED, Reason.WAITING_FOR_POD, "the scheduler looks for a node")
         if _abandoned(self.pod):
@@ -85,7 +87,8 @@ def observe(world: World, owner: Object, name: str, wanted: Manifest | None) -> 
     """The state of the pod of the Deployment ``name``; ``wanted``: as rendered now, None to take the live one."""
     deployment = live(world, "Deployment", name, owner)
     current = deployment is not None and (wanted is None or is_current(deployment, wanted))
-    return PodState(deployment, _newest(world.children(owner["metadata"]["uid"], "Pod")), current)
+    pod = _newest(world.children(owner["metadata"]["uid"], "Pod"))
+    return PodState(deployment, pod, current, (owner["spec"].get("placement") or {}).get("site") or "")
 
 
 def is_current(item: Object, wanted: Manifest) -> bool:
@@ -152,5 +155,6 @@ def _crash(status: dict[str, Any], name: str) -> str:
     return f"container {name} keeps ending, last with exit code {ended.get('exitCode', 'unknown')}{said}"
 
 
-def _unschedulable(message: str) -> str:
-    return f"no node takes the pod; check spec.placement and the nodes' labels, taints and free resources ({message})"
+def _unschedulable(site: str, message: str) -> str:
+    where = f"no node of site {site} takes the pod" if site else "no node takes the pod"
+    return f"{where}; check spec.placement and the nodes' labels, taints and free resources ({message})"

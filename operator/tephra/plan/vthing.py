@@ -75,19 +75,17 @@ def _heard(
     desired: Object, visor: str, report: ThingVisorReport | None, announced: Announcement | None, now: float
 ) -> Finding:
     """What the ThingVisor's report says of the thing."""
-    params = desired["spec"].get("params")
+    params, id_ = desired["spec"].get("params"), desired["spec"]["id"]
     if announced is not None and (params is None or announced.revision == revision_of(params)):
         return Finding(Type.ANNOUNCED, Reason.ANNOUNCED)
     if params is not None:
-        return _made(desired["spec"]["id"], visor, revision_of(params), report)
+        return _made(id_, visor, revision_of(params), report)
     if settles_in(report, now) is not None:
         return working(Type.ANNOUNCED, Reason.PROGRESSING, f"ThingVisor {visor} has just started and still announces")
     if desired.get("status", {}).get("announced") or previous(desired, Type.READY).get("reason") == Reason.WITHDRAWN:
-        message = f"ThingVisor {visor} serves the thing no longer; delete this VThing if it is not to come back"
+        message = f"ThingVisor {visor} no longer serves {id_}; delete this VThing if it is not to come back"
         return stalled(Type.ANNOUNCED, Reason.WITHDRAWN, message)
-    message = (
-        f"ThingVisor {visor} does not announce it; check the spelling in spec.id, or set spec.params to have it made"
-    )
+    message = f"ThingVisor {visor} does not announce {id_}; correct spec.id, or set spec.params to have it made"
     return stalled(Type.ANNOUNCED, Reason.NOT_ANNOUNCED, message)
 
 
@@ -96,9 +94,9 @@ def _made(id_: str, visor: str, revision: str, report: ThingVisorReport | None) 
     thing = id_.partition("/")[2]
     for failure in report.failures if report else ():
         if failure.thing == thing and failure.revision == revision:
-            message = f"ThingVisor {visor} cannot make it: {failure.message}"
+            message = f"ThingVisor {visor} cannot make {id_}: {failure.message}"
             return stalled(Type.ANNOUNCED, Reason.MAKE_FAILED, message)
-    message = f"ThingVisor {visor} has not yet confirmed spec.params"
+    message = f"ThingVisor {visor} has not yet made {id_} from spec.params"
     return working(Type.ANNOUNCED, Reason.WAITING_FOR_REPORT, message)
 
 
