@@ -14,9 +14,11 @@ OPERATOR = f"system:serviceaccount:{NAMESPACE}:tephra-operator"
 
 
 def may(system: System, who: str, verb: str, what: str, namespace: str | None = None) -> bool:
-    """`kubectl auth can-i` as somebody."""
+    """`kubectl auth can-i` as somebody; ``what`` is a resource or `resource/subresource`."""
     where = ("-n", namespace) if namespace else ("-A",)
-    done = system.run("kubectl", "auth", "can-i", verb, what, *where, f"--as={who}", check=False)
+    resource, _, subresource = what.partition("/")
+    asked = (verb, resource, f"--subresource={subresource}", *where, f"--as={who}")
+    done = system.run("kubectl", "auth", "can-i", *asked, check=False)
     return done.stdout.strip() == "yes"
 
 

@@ -46,13 +46,10 @@ def as_identity(port: int, keys: Mapping[str, str], will: str = "") -> AbstractC
     return connected(url(port), user, keys["password"], keys["ca.crt"], user, will=will)
 
 
-@contextmanager
-def as_administrator(system: System, port: int) -> Iterator[Tenant]:
+def as_administrator(system: System, port: int) -> AbstractContextManager[Tenant]:
     """The bus's first account, with the password for administrators in Secret `tephra-bus`."""
     keys = system.secret("tephra-bus", NAMESPACE)
-    url, server = f"mqtts://127.0.0.1:{port}", f"tephra-bus.{NAMESPACE}"
-    with connected(url, BOOTSTRAP, keys["bootstrap-password"], keys["ca.crt"], server=server) as client:
-        yield client
+    return connected(url(port), BOOTSTRAP, keys["bootstrap-password"], keys["ca.crt"])
 
 
 def retained(administrator: Tenant) -> set[str]:

@@ -40,9 +40,9 @@ class Tenant:
     """One connection; every message received is in `messages`, in order."""
 
     def __init__(
-        self, url: str, user: str, password: str, ca: str | None, client_id: str = "", *, server: str = ""
+        self, url: str, user: str, password: str, ca: str | None, client_id: str = "", *, will: str = ""
     ) -> None:
-        """`server`: the name expected in the certificate, where it is reached by another one (a forwarded port)."""
+        """`will`: topic of a retained message that the broker is to publish when the connection breaks."""
         parts = urlsplit(url)
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
@@ -52,7 +52,9 @@ class Tenant:
         )
         self._client.username_pw_set(user, password)
         if parts.scheme in {"mqtts", "wss"}:
-            self._client.tls_set_context(_trust(ca, server))
+            self._client.tls_set_context(ssl.create_default_context(cadata=ca))
+        if will:
+            self._client.will_set(will, b"{}", qos=1, retain=True)
         self._arrived: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.messages: list[Message] = []
         self._answers: dict[int, ReasonCode] = {}
@@ -114,6 +116,20 @@ class Tenant:
             return True
         return False
 
+    def drain(self) -> list[Message]:
+        """What has arrived already, without waiting."""
+        seen = len(self.messages)
+        while not self.quiet_for(0):
+            pass
+        return self.messages[seen:]
+
+    def vanish(self) -> None:
+        """Break the connection without a word, as a crash does."""
+        self._client.loop_stop()
+        connection = self._client.socket()
+        assert connection is not None
+        connection.close()
+
     def close(self) -> None:
         """Disconnect and stop the thread."""
         self._client.disconnect()
@@ -134,33 +150,12 @@ class Tenant:
             raise Refused(what, code.value)
 
 
-class _Context(ssl.SSLContext):
-    """Asks for one server name whatever address was dialled."""
-
-    server = ""
-
-    def wrap_socket(self, sock: Any, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        if self.server:
-            kwargs["server_hostname"] = self.server
-        return super().wrap_socket(sock, *args, **kwargs)
-
-
-def _trust(ca: str | None, server: str) -> ssl.SSLContext:
-    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
-    context.server = server
-    if ca is None:
-        context.load_default_certs()
-    else:
-        context.load_verify_locations(cadata=ca)
-    return context
-
-
 @contextmanager
 def connected(
-    url: str, user: str, password: str, ca: str | None, client_id: str = "", *, server: str = ""
+    url: str, user: str, password: str, ca: str | None, client_id: str = "", *, will: str = ""
 ) -> Iterator[Tenant]:
     """A tenant that is connected within the block."""
-    tenant = Tenant(url, user, password, ca, client_id, server=server).connect()
+    tenant = Tenant(url, user, password, ca, client_id, will=will).connect()
     try:
         yield tenant
     finally:
