@@ -127,7 +127,7 @@ class System:
         try:
             yield name
         finally:
-            self.kubectl("delete", "namespace", name, "--wait=false")
+            self.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
     @contextmanager
     def at_silo(self, name: str, namespace: str, protocol: str = "mqtts") -> Iterator[tenant.Tenant]:
