@@ -25,7 +25,9 @@ def emit(bench: str, row: int, what: str, value: float, unit: str, **more: Any) 
         "holds": None,
     }
     machine = {"load": round(os.getloadavg()[0], 2), "cpu": cpu_model()}
-    print(json.dumps(fields | {key: _short(item) for key, item in more.items()} | machine), flush=True)
+    print(
+        json.dumps(fields | {key: _short(item) for key, item in more.items()} | machine, ensure_ascii=False), flush=True
+    )
 
 
 def at_most(value: float, limit: float, unit: str = "") -> dict[str, Any]:
