@@ -22,12 +22,14 @@ from tephra.kube.errors import NotFound
 from tephra.kube.resources import Object, describe
 
 PART_OF = Selection(labels=f"app.kubernetes.io/part-of={TEPHRA}")
+CLAIMS = Selection(labels=f"app.kubernetes.io/name={TEPHRA}")
+"""A claim that a StatefulSet made carries only the labels of its selector."""
 CHILDREN = Selection(labels=OWNER_UID)
 OWN_SECRETS = Selection(labels=f"{MANAGED_BY}={TEPHRA},!{OWNER_UID}")
 _CHILD_KINDS = ("Deployment", "Service", "NetworkPolicy", "ConfigMap", "Secret")
 _WORKLOADS = ("Deployment", "StatefulSet", "Job")
 _INSTALLED_KINDS = (
-    *(*_WORKLOADS, "Service", "ConfigMap", "Secret", "ServiceAccount", "PersistentVolumeClaim"),
+    *(*_WORKLOADS, "Service", "ConfigMap", "Secret", "ServiceAccount"),
     *("NetworkPolicy", "PodDisruptionBudget", "Lease", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"),
     *("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"),
 )
@@ -95,10 +97,11 @@ async def _installed(kube: Client) -> list[Victim]:
     """The chart's objects, Helm's record of them, and what the operator made for itself."""
     labelled = await asyncio.gather(*(_listed(kube, kind, PART_OF) for kind in _INSTALLED_KINDS))
     objects = [item for group in labelled for item in group]
+    claims = await _listed(kube, "PersistentVolumeClaim", CLAIMS)
     leases = [item for item in await _listed(kube, "Lease", EVERYTHING) if item["metadata"]["name"] == _LEASE]
     secrets = await _listed(kube, "Secret", OWN_SECRETS)
     records = await asyncio.gather(*(_listed(kube, "Secret", release) for release in _releases(objects)))
-    every = [*objects, *leases, *secrets, *(item for group in records for item in group)]
+    every = [*objects, *claims, *leases, *secrets, *(item for group in records for item in group)]
     return list(dict.fromkeys(_victim(item) for item in every))
 
 
