@@ -161,6 +161,13 @@ def test_withdrawn_things_of_ours_go_but_not_while_the_thingvisor_starts() -> No
     assert starting.requeue_after == pytest.approx(9)
 
 
+@pytest.mark.parametrize(("ahead", "withdrawn"), [(-11, True), (30, False), (3600, True)])
+def test_a_clock_that_is_ahead_does_not_hold_up_withdrawals_for_ever(ahead: int, withdrawn: bool) -> None:
+    report = visor_report("b", epoch=int(worlds.NOW + ahead) * 1000)
+    plan = world(visor(), vthing("hello.a", "hello/a")).say(report).plan(visor())
+    assert bool(deleted(plan)) is withdrawn
+
+
 def test_nothing_is_withdrawn_without_a_report() -> None:
     assert deleted(world(visor(), vthing("hello.a", "hello/a")).plan(visor())) == set()
 

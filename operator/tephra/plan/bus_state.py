@@ -8,6 +8,9 @@ from tephra.bus.messages import ThingVisorReport
 from tephra.plan.base import Action, BusForget, BusPublish, World, fingerprint
 from tephra.plan.conditions import SETTLING, Finding, working
 
+_SKEW = 60.0
+"""Seconds by which the clock of a ThingVisor's node may be ahead; beyond that its start is no measure of anything."""
+
 
 def revision_of(content: Any) -> str:
     """A digest of JSON content, by which the other end confirms what it has put in force."""
@@ -27,7 +30,7 @@ def settles_in(report: ThingVisorReport | None, now: float) -> float | None:
     if report is None:
         return None
     left = report.epoch / 1000 + SETTLING - now
-    return min(left, SETTLING) if left > 0 else None
+    return min(left, SETTLING) if 0 < left < SETTLING + _SKEW else None
 
 
 def forget(user: str, topics: Iterable[str], prefix: str, world: World) -> tuple[Action, ...]:
