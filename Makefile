@@ -30,8 +30,9 @@ faults: setup images ## Kills things for minutes and counts losses; prints a tab
 
 ##@ Benchmarks
 .PHONY: bench-foundation
-bench-foundation: setup images ## Every row with a figure, as JSON lines (ROW=n for one, QUICK=1 for a short run)
-	$(PY) -m bench.foundation $(if $(ROW),--row $(ROW)) $(if $(QUICK),--quick)
+bench-foundation: setup ## Every row with a figure, as JSON lines (ROW=n for one, QUICK=1 for a short run)
+	@$(PY) -m cluster.images build >&2
+	@$(PY) -m bench.foundation $(if $(ROW),--row $(ROW)) $(if $(QUICK),--quick)
 
 ##@ What is built
 .PHONY: images push crds manifests assets lock

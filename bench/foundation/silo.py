@@ -22,14 +22,14 @@ from tests.support.tenant import Tenant
 
 OVERHEAD_S = 0.7
 BLOCKS, BLOCK = 5, 10
-QUICK_BLOCKS, QUICK_BLOCK = 1, 8
+QUICK_BLOCKS, QUICK_BLOCK = 1, 6
 
 Steps = dict[str, float]
 """Seconds from the API server's answer to each step, by the step's name."""
 
 
 def run(quick: bool) -> None:
-    """50 silos and 50 bare pods in alternating blocks, none discarded (8 when quick)."""
+    """50 silos and 50 bare pods in alternating blocks, none discarded (6 when quick)."""
     system = bed.system()
     blocks, size = (QUICK_BLOCKS, QUICK_BLOCK) if quick else (BLOCKS, BLOCK)
     ours: list[Steps] = []
