@@ -8,6 +8,8 @@ import base64
 import json
 import os
 import subprocess
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +18,9 @@ from typing import Any
 from uuid import uuid4
 
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
+from tephra.api.kinds import KINDS
 from tests.support import tenant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,6 +114,11 @@ class System:
         found = condition(self.get(kind, name, namespace), type_)
         return str(found["message"])
 
+    def wait_event(self, name: str, namespace: str, reason: str) -> None:
+        """Wait until there is an Event about the object with this reason; it is written after the status."""
+        about = f"--field-selector=regarding.name={name},reason={reason}"
+        self.kubectl("wait", "events.events.k8s.io", "-n", namespace, about, "--for=create", "--timeout=20s")
+
     def secret(self, name: str, namespace: str) -> dict[str, str]:
         """The decoded keys of a Secret."""
         return self.decode(self.get("secret", name, namespace))
@@ -118,6 +127,30 @@ class System:
     def decode(secret: Mapping[str, Any]) -> dict[str, str]:
         """The decoded keys of a Secret object."""
         return {key: base64.b64decode(value).decode() for key, value in secret.get("data", {}).items()}
+
+    def restart_operator(self) -> None:
+        """A new leader, which plans every object anew; returns when it has."""
+        self.kubectl("-n", NAMESPACE, "rollout", "restart", "deployment/tephra-operator")
+        self.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/tephra-operator", "--timeout=90s")
+        self.await_planned()
+
+    def await_planned(self) -> None:
+        """Wait until the operator leads and has passed over every object in its cache."""
+        while not self._planned():
+            time.sleep(0.2)  # counters cannot be waited for, only read
+
+    def _planned(self) -> bool:
+        """Whether that is so by the operator's own metrics."""
+        pods = self.list("pods", NAMESPACE, "app.kubernetes.io/component=operator")
+        (pod,) = (pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"])
+        text = self.kubectl("get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/metrics")
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        total: Counter[tuple[str, str]] = Counter()
+        for sample in samples:
+            total[sample.name, sample.labels.get("kind", "")] += sample.value  # type: ignore[assignment]
+        passed = (total["tephra_reconcile_total", kind] >= total["tephra_objects", kind] for kind in KINDS)
+        busy = total["tephra_queue_depth", ""] + total["tephra_queue_active", ""]
+        return total["tephra_leader", ""] == 1 and not busy and all(passed)
 
     @contextmanager
     def namespace(self, prefix: str, **labels: str) -> Iterator[str]:

@@ -123,6 +123,14 @@ class Tenant:
             pass
         return self.messages[seen:]
 
+    def reconnected(self, timeout: float) -> None:
+        """Wait until the connection broke and stands again, by itself."""
+        end = time.monotonic() + timeout
+        if not self.disconnected.wait(timeout):
+            raise TimeoutError(f"still connected after {timeout} s")
+        while self._connected.get(timeout=max(0.0, end - time.monotonic())).is_failure:
+            pass
+
     def vanish(self) -> None:
         """Break the connection without a word, as a crash does."""
         self._client.loop_stop()

@@ -2,8 +2,9 @@
 
 * ``tephra-master-key`` (``key``, 32 random bytes) and ``tephra-ca`` (``tls.crt``, ``tls.key``, ``ca.crt``) are only
   created, never overwritten. A CA of your own (cert-manager's CA Secrets have the same keys) is used when it is there
-  first; to replace a CA without an interruption put the new one into ``tls.*``, keep the old certificate in
-  ``ca.crt`` beside the new one, restart the operator, and remove the old one when every certificate was renewed.
+  first. To replace a CA without an interruption: put the new certificate into ``ca.crt`` beside the old one, restart
+  the operator, and give pods (2 minutes) and tenants the time to take the new ``ca.crt``; then put the new certificate
+  and key into ``tls.*`` and restart it again; at last remove the old one from ``ca.crt``.
 * ``tephra-bus`` is derived from those, so it is applied, and again when its certificate's time has come:
   ``tls.crt``, ``tls.key``, ``ca.crt`` for the broker, ``dynsec.json`` for its very first start, and
   ``bootstrap-password`` for administrators.
