@@ -7,8 +7,9 @@
 4. The bus is joined, the catalogue applied, the workers start: from here on the engine acts.
 
 Everything runs in one event loop. Any of these tasks ending is the end of the process, which is restarted as a
-standby; losing the Lease stops every action at once. On SIGTERM the work in hand is finished (10 s at most), the Lease
-released, kopf stopped.
+standby; losing the Lease stops every action at once. A lost Lease is no crash (the API server was away): the process
+replaces itself, so that the kubelet does not make it wait longer each time. On SIGTERM the work in hand is finished
+(10 s at most), the Lease released, kopf stopped.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from tephra.act.config import Config
 from tephra.act.perform import Performer
 from tephra.kube import config as cluster
 from tephra.kube.client import Client
-from tephra.kube.errors import Unreachable
+from tephra.kube.errors import ApiError
 from tephra.kube.lease import Lease
 from tephra.kube.resources import Object
 from tephra.plan import PLANNERS
@@ -42,12 +43,14 @@ from tephra.reconcile.loop import Engine, Ports, Rules
 from tephra.reconcile.metrics import Metrics
 from tephra.reconcile.reports import Reports
 from tephra.reconcile.sync import OWN_KINDS, WATCHES, Sync
-from tephra.reconcile.tasks import Tasks
+from tephra.reconcile.tasks import SIGNALS, Tasks
 from tephra.reconcile.world import Surroundings
 
 log = logging.getLogger(__name__)
 
 LEASE = "tephra-operator"
+LEASE_TASK = "lease"
+RETRY_S = 1.0  # between attempts to read the keys
 BUS_PATIENCE_S = 2.0  # a bus that is up is joined in far less; one that is not must not hold up everything else
 KOPF_PATIENCE_S = 5.0
 
@@ -61,13 +64,17 @@ def main() -> None:
     except (configuration.ConfigError, cluster.ConfigError) as error:
         sys.exit(f"tephra-operator: {error}")
     try:
-        sys.exit(asyncio.run(operate(config, target)))
+        last = asyncio.run(operate(config, target))
     except OSError as error:
         sys.exit(f"tephra-operator: health port {config.health_port}: {error}; next: set TEPHRA_HEALTH_PORT")
+    if last == LEASE_TASK:
+        logging.shutdown()
+        os.execv(sys.executable, sys.orig_argv)
+    sys.exit(0 if last == SIGNALS else 1)
 
 
-async def operate(config: Config, target: cluster.Config) -> int:
-    """Run until stopped; the exit code is 0 only after a signal."""
+async def operate(config: Config, target: cluster.Config) -> str:
+    """Run until the first task ends; which one (:data:`.tasks.SIGNALS`: it was asked to stop)."""
     metrics = Metrics()
     health = HealthServer(metrics.registry)
     async with Client(target, observer=metrics.requested) as kube, AsyncExitStack() as stack:
@@ -78,14 +85,14 @@ async def operate(config: Config, target: cluster.Config) -> int:
         health.ready["caches"] = lambda: "the operator has not started yet"
         tasks.start("loop lag", health.beat())
         tasks.start("story", story(config, kube, metrics, health, tasks, stack))
-        return 0 if await tasks.first_end() else 1
+        return await tasks.first_end()
 
 
 async def story(
     config: Config, kube: Client, metrics: Metrics, health: HealthServer, tasks: Tasks, stack: AsyncExitStack
 ) -> None:
     """From nothing to leading; it ends only when something is wrong."""
-    operator = Operator(config, kube, metrics, await _keys(kube, config), tasks)
+    operator = Operator(config, kube, metrics, await read_keys(kube, config), tasks)
     stack.push_async_callback(operator.stop)
     health.ready["caches"] = lambda: None if operator.sync.complete else "the first lists are not complete"
     health.live["watches"] = operator.deaf
@@ -93,13 +100,17 @@ async def story(
     await operator.lead()
 
 
-async def _keys(kube: Client, config: Config) -> Keys:
-    """Read or make them; an API server that is away is waited for, because a restart would only take longer."""
+async def read_keys(kube: Client, config: Config) -> Keys:
+    """Read or make them; an API server that is away, or has just started and forbids everything because it does not
+    know its roles yet, is waited for: a restart would only take longer."""
     while True:
         try:
             return await keys.load(kube, config)
-        except Unreachable as error:
+        except ApiError as error:
+            if not error.transient:
+                raise
             log.warning("cannot start yet: %s", error)
+        await asyncio.sleep(RETRY_S)
 
 
 class Operator:
@@ -135,7 +146,7 @@ class Operator:
     async def lead(self) -> None:
         """Wait for the Lease, then act until it is lost."""
         epoch = await self._lease.acquire()
-        self._tasks.start("lease", self._lease.hold())
+        self._tasks.start(LEASE_TASK, self._lease.hold())
         self._tasks.start("events", self._recorder.run())
         if self._config.bus_managed:
             self._tasks.start("bus secret", keys.keep_bus_secret(self._kube, self._keys, self._config.settings))

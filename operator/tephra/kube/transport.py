@@ -31,7 +31,7 @@ class Retry:
 
     deadline_s: float = 30.0
     first_s: float = 0.2
-    cap_s: float = 5.0
+    cap_s: float = 1.0  # few requests wait at a time, and whoever waits for them notices every second
     attempt_timeout_s: float = 30.0
 
     def delay(self, attempt: int) -> float:

@@ -8,6 +8,8 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
+SIGNALS = "signals"
+
 
 class Tasks:
     """Makes them, waits for the first end, cancels the rest."""
@@ -29,9 +31,9 @@ class Tasks:
         for each in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(each, self._signalled.set)
 
-    async def first_end(self) -> bool:
-        """Wait for it; True when it was a signal."""
-        signalled = asyncio.create_task(self._signalled.wait(), name="signals")
+    async def first_end(self) -> str:
+        """Wait for it; its name, :data:`SIGNALS` when it was a signal."""
+        signalled = asyncio.create_task(self._signalled.wait(), name=SIGNALS)
         self._tasks.add(signalled)
         ended: set[asyncio.Task[Any]] = set()
         while not ended:
@@ -43,7 +45,7 @@ class Tasks:
         for task in ended - {signalled}:
             error = None if task.cancelled() else task.exception()
             log.critical("task %r ended: %s", task.get_name(), error or "nothing more to do", exc_info=error)
-        return signalled in ended
+        return SIGNALS if signalled in ended else next(iter(ended)).get_name()
 
     async def cancel(self, all_but: asyncio.Task[Any] | None = None) -> None:
         """Cancel and wait."""
