@@ -22,6 +22,8 @@ RATE = 200
 LATE_S = 0.25
 """A number that is older than this when it comes, or comes this long after the one before, was held up."""
 
+QUIET_S = 3.0
+
 
 class Number(NamedTuple):
     """One number at the tenant: when it came (s, monotonic), and its age then (s since the source made it)."""
@@ -64,13 +66,16 @@ def account(numbers: Iterable[int]) -> Account:
 
 
 def fresh_again(numbers: Sequence[Number], since: float) -> float:
-    """When the last number came that was held up after ``since``; ``since`` when none was."""
-    held_up = [
-        number.at
-        for before, number in pairwise(numbers)
-        if number.at >= since and (number.age > LATE_S or number.at - before.at > LATE_S)
-    ]
-    return max(held_up, default=since)
+    """When the last number came that was held up because of what happened at ``since``; ``since`` when none was.
+
+    What is held up after the numbers had been fresh for :data:`QUIET_S` has another cause (a busy machine).
+    """
+    end = since
+    for before, number in pairwise(numbers):
+        held_up = max(number.age, number.at - before.at)
+        if number.at >= since and held_up > LATE_S and number.at - held_up < end + QUIET_S:
+            end = number.at
+    return end
 
 
 def longest_silence(numbers: Sequence[Number], since: float) -> float:

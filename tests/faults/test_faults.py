@@ -110,7 +110,7 @@ def test_nothing_is_lost(
         conditions = estate.wedged()
         numbers = stream.numbers(COUNTED)
     counted = account(each.number for each in numbers)
-    data_s = fresh_again(numbers, broken) - over
+    data_s = fresh_again(numbers, over) - over
     row = {"fault": what, **counted._asdict(), "wedged": conditions + (not flows) + (change_s is None)}
     row["seconds_to_recover"] = round(max(0.0, data_s, change_s or PATIENCE_S), 2)
     row["data_s"], row["change_s"] = round(max(0.0, data_s), 2), round(change_s or PATIENCE_S, 2)
