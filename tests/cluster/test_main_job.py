@@ -1,26 +1,12 @@
-"""The main job on a real cluster: ThingVisor → vThing → vSilo, as examples/weather has it and beyond."""
+"""The main job on a real cluster: ThingVisor → vThing → vSilo, beyond what `test_examples` shows."""
 
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.system import ROOT, System, custom, hello, silo
+from tests.support.system import System, custom, hello, silo
 
 pytestmark = pytest.mark.cluster
-
-WEATHER = ROOT / "examples/weather"
-
-
-def test_weather_example_delivers_observations(system: System, weather: None) -> None:
-    with system.at_silo("home", "tenant-a") as tenant:
-        tenant.subscribe("#")
-        message = tenant.until(lambda m: m.topic.startswith("tenant-a/things/weather/rome/"))
-    entity: dict[str, Any] = json.loads(message.payload)
-    assert entity["type"] == "WeatherObserved"
-    assert entity["temperature"]["unitCode"]
-    assert entity["temperature"]["observedAt"].endswith("Z")
 
 
 def test_catalogue_lists_announced_vthings(system: System, weather: None) -> None:
@@ -54,6 +40,7 @@ def test_editing_the_list_attaches_and_detaches_without_a_restart(system: System
             system.apply(silo(namespace, "edit", first, second))
             tenant.until(lambda m: second in m.topic)
             system.apply(silo(namespace, "edit", second))
+            tenant.until(lambda m: f"{first}/" in m.topic and not m.payload)
             system.wait("vsilo", "edit", namespace, "jsonpath={.status.attached}=1/1")
             system.wait("vsilo", "edit", namespace, "jsonpath={.status.vThings[0].id}=" + second)
         assert [pod["metadata"]["uid"] for pod in system.list("pods", namespace)] == pods
@@ -148,8 +135,3 @@ def test_placement_goes_to_the_site(system: System) -> None:
         system.apply(silo(namespace, "nowhere", f"{namespace}/hello/hello", placement={"site": "atlantis"}))
         message = system.wait_reason("vsilo", "nowhere", namespace, "Placed", "Unschedulable")
         assert "atlantis" in message
-
-
-def test_every_example_is_accepted(system: System) -> None:
-    for path in sorted(Path(ROOT / "examples").rglob("*.yaml")):
-        system.kubectl("apply", "--server-side", "--dry-run=server", "-f", str(path), "--force-conflicts")
