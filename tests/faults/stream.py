@@ -23,6 +23,7 @@ LATE_S = 0.25
 """A number that is older than this when it comes, or comes this long after the one before, was held up."""
 
 QUIET_S = 3.0
+"""Seconds of numbers on time after which a fault is over."""
 
 
 class Number(NamedTuple):
