@@ -82,23 +82,6 @@ def test_seed_layout_carries_the_neutral_message(system: System) -> None:
     assert isinstance(body["data"], list)
 
 
-def test_credentials_rotate_on_request(system: System, quiet_hello: str) -> None:
-    with system.namespace("rotate") as namespace:
-        manifest = silo(namespace, "rotate", f"{quiet_hello}/hello")
-        system.apply(manifest)
-        system.wait("vsilo", "rotate", namespace)
-        old = system.secret("rotate-credentials", namespace)["password"]
-        with system.at_silo("rotate", namespace) as tenant:
-            manifest["spec"]["credentials"] = {"epoch": 1}
-            system.apply(manifest)
-            system.wait("vsilo", "rotate", namespace, "jsonpath={.status.credentialsEpoch}=1", 150)
-            assert tenant.disconnected.wait(10), "the old credentials still hold a connection"
-        assert system.secret("rotate-credentials", namespace)["password"] != old
-        with system.at_silo("rotate", namespace) as tenant:
-            tenant.subscribe("#")
-            tenant.next()
-
-
 def test_withdrawn_vthings_go_and_a_persons_stay(system: System) -> None:
     with system.namespace("withdraw") as namespace:
         system.apply(hello(namespace, period=1, things=["a", "b"]))

@@ -1,9 +1,10 @@
-"""Renewal with overlap: a silo's server certificate, and the CA itself, change under running clients.
+"""Renewal under running clients: a tenant's credentials, its silo's server certificate, and the CA itself.
 
 The kubelet looks at a pod's Secrets when it looks at the pod: once a minute, or when the pod changes. So that the test
 need not wait for that minute it changes an annotation of the pods.
 """
 
+import base64
 import json
 import secrets
 import ssl
@@ -14,8 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from tephra.act.credentials import certificate_authority
+from tests.support.core_bus import NOT_AUTHORIZED
 from tests.support.system import NAMESPACE, System, silo
-from tests.support.tenant import connected
+from tests.support.tenant import Refused, connected
 
 pytestmark = pytest.mark.cluster
 
@@ -41,6 +43,32 @@ def containers(system: System, namespace: str) -> set[str]:
         for pod in system.list("pods", namespace, "app.kubernetes.io/managed-by=tephra")
         for status in pod["status"]["containerStatuses"]
     }
+
+
+def test_credentials_rotate_on_request(system: System, quiet_hello: str) -> None:
+    with system.namespace("rotate") as namespace:
+        manifest = silo(namespace, "home", f"{quiet_hello}/hello")
+        system.apply(manifest)
+        system.wait("vsilo", "home", namespace)
+        old, before = system.secret("home-credentials", namespace), containers(system, namespace)
+        with system.at_silo("home", namespace) as tenant:
+            manifest["spec"]["credentials"] = {"epoch": 1}
+            system.apply(manifest)
+            encoded = base64.b64encode(b"1").decode()
+            system.wait("secret", "silo-home-broker", namespace, f"jsonpath={{.data.epoch}}={encoded}")
+            look_now(system, namespace)
+            system.wait("vsilo", "home", namespace, "jsonpath={.status.credentialsEpoch}=1", PICKED_UP)
+            assert tenant.disconnected.wait(10), "the old credentials still hold a connection"
+        for endpoint in system.get("vsilo", "home", namespace)["status"]["endpoints"]:
+            attempt = connected(endpoint["external"], old["user"], old["password"], old["ca.crt"])
+            with pytest.raises(Refused) as refusal, attempt:
+                pass
+            assert refusal.value.code == NOT_AUTHORIZED
+        with system.at_silo("home", namespace) as tenant:
+            tenant.subscribe("#")
+            assert tenant.next().retain
+        system.wait("vsilo", "home", namespace)
+        assert containers(system, namespace) == before
 
 
 def test_a_silo_takes_its_renewed_certificate_without_a_new_pod(system: System, quiet_hello: str) -> None:
