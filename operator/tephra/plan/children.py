@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tephra.api import API_VERSION, labels
-from tephra.plan.base import Object, View
+from tephra.formats.names import bus_identity
+from tephra.plan.base import Object, View, World
 
 Manifest = dict[str, Any]
 
@@ -32,6 +33,16 @@ def owner_labels(owner: Object) -> dict[str, str]:
         labels.OWNER_UID: meta["uid"],
         labels.OWNER_NAME: f"{kind}.{meta['name']}",
     }
+
+
+def identity_of(owner: Object) -> str:
+    """The name of its pod on the bus."""
+    return bus_identity(owner["metadata"]["namespace"], owner["metadata"]["name"])
+
+
+def password_of(owner: Object, world: World) -> str:
+    """The password of its pod on the core bus."""
+    return world.keys.password(owner["metadata"]["uid"], "bus")
 
 
 def pod_selector(owner: Object) -> dict[str, str]:

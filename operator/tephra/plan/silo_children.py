@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from tephra.api.flavour import FlavourSpec
 from tephra.api.vsilo import VSiloSpec
-from tephra.formats.names import bus_identity
 from tephra.plan import children, pods
 from tephra.plan.base import Object, ServerCertificate, World, fingerprint
-from tephra.plan.children import Manifest
+from tephra.plan.children import Manifest, identity_of, password_of
 from tephra.plan.network import network_policy
 
 BROKER, CONTROLLER = "broker", "controller"
@@ -27,19 +26,9 @@ def name_of(owner: Object) -> str:
     return f"silo-{owner['metadata']['name']}"
 
 
-def identity_of(owner: Object) -> str:
-    """Its name on the bus."""
-    return bus_identity(owner["metadata"]["namespace"], owner["metadata"]["name"])
-
-
 def user_of(identity: str) -> str:
     """Its MQTT user name on the core bus."""
     return f"silo.{identity}"
-
-
-def password_of(owner: Object, world: World) -> str:
-    """Its password on the core bus."""
-    return world.keys.password(owner["metadata"]["uid"], "bus")
 
 
 def credentials_name(owner: Object) -> str:

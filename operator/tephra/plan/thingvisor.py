@@ -30,7 +30,7 @@ from tephra.plan.base import (
     World,
 )
 from tephra.plan.bus_state import forget, no_bus, revision_of, settles_in
-from tephra.plan.children import Manifest, is_ours
+from tephra.plan.children import Manifest, identity_of, is_ours, password_of
 from tephra.plan.conditions import Finding, judge, mending, stalled, tenancy, working
 
 VTHINGS_OF = "vthings-of-thingvisor"
@@ -142,8 +142,8 @@ def _running(desired: Object, program: _Program, deployment: Manifest | None, wo
     if program.kind is None or program.told is None or deployment is None:
         return
     if world.bus.connected:
-        identity = made.identity_of(desired)
-        yield BusAccess(made.user_of(identity), made.password_of(desired, world), roles.thing_visor_role(identity))
+        identity = identity_of(desired)
+        yield BusAccess(made.user_of(identity), password_of(desired, world), roles.thing_visor_role(identity))
         yield BusPublish(topics.tv_in(identity), program.told.encode())
     for manifest in made.supporting(desired, program.kind, world):
         yield Apply(manifest)
@@ -152,7 +152,7 @@ def _running(desired: Object, program: _Program, deployment: Manifest | None, wo
 
 def _source(desired: Object, spec: ThingVisorSpec, told: ThingVisorDesired | None, world: World) -> Finding:
     """What the ThingVisor itself says: first whether it has this generation, then how its source fares."""
-    report = world.bus.thing_visors.get(made.identity_of(desired))
+    report = world.bus.thing_visors.get(identity_of(desired))
     if not world.bus.connected:
         return no_bus(Type.SOURCE_HEALTHY)
     if report is None or (told and report.observed_generation != told.generation):

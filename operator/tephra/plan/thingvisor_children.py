@@ -10,10 +10,10 @@ from tephra.api import API_VERSION, labels
 from tephra.api.thingvisor import ThingVisorSpec
 from tephra.api.thingvisortype import ThingVisorTypeSpec
 from tephra.bus.messages import Announcement
-from tephra.formats.names import bus_identity, vthing_name
+from tephra.formats.names import vthing_name
 from tephra.plan import children, pods
 from tephra.plan.base import Object, World
-from tephra.plan.children import Manifest
+from tephra.plan.children import Manifest, identity_of, password_of
 from tephra.plan.network import network_policy
 
 HEALTH_PORT = 8080
@@ -26,18 +26,9 @@ def name_of(owner: Object) -> str:
     return f"tv-{owner['metadata']['name']}"
 
 
-def identity_of(owner: Object) -> str:
-    """Its name on the bus."""
-    return bus_identity(owner["metadata"]["namespace"], owner["metadata"]["name"])
-
-
 def user_of(identity: str) -> str:
     """Its MQTT user name."""
     return f"tv.{identity}"
-
-
-def password_of(owner: Object, world: World) -> str:
-    return world.keys.password(owner["metadata"]["uid"], "bus")
 
 
 def supporting(owner: Object, kind: ThingVisorTypeSpec, world: World) -> Iterator[Manifest]:

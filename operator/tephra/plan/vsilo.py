@@ -21,6 +21,7 @@ from tephra.plan import silo_children as made
 from tephra.plan.attachments import Link
 from tephra.plan.base import Action, Apply, BusAccess, BusPublish, Key, Object, Plan, ServerCertificate, World
 from tephra.plan.bus_state import forget, no_bus, revision_of
+from tephra.plan.children import identity_of, password_of
 from tephra.plan.conditions import SETTLING, Finding, Outlook, judge, stalled, tenancy, working
 
 
@@ -99,9 +100,9 @@ def _on_bus(desired: Object, links: Sequence[Link], told: SiloDesired | None, wo
     """The role first: what is withdrawn cannot be read any more, what is granted can be subscribed to at once."""
     if not world.bus.connected:
         return
-    identity = made.identity_of(desired)
+    identity = identity_of(desired)
     role = roles.silo_role(identity, (link.granted for link in links if link.granted))
-    yield BusAccess(made.user_of(identity), made.password_of(desired, world), role)
+    yield BusAccess(made.user_of(identity), password_of(desired, world), role)
     if told:
         yield BusPublish(topics.silo_in(identity), told.encode())
 

@@ -2,15 +2,16 @@
 
 import logging
 import sys
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import orjson
 
 
 class JsonFormatter(logging.Formatter):
-    """``{"time", "level", "logger", "message", "error"?}`` and the fields that every line shares."""
+    """``{"time", "level", "logger", "message", "error"?}`` and what `fields` says at that moment."""
 
-    def __init__(self, **fields: str) -> None:
+    def __init__(self, fields: Callable[[], Mapping[str, str]]) -> None:
         super().__init__()
         self._fields = fields
 
@@ -20,7 +21,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **self._fields,
+            **self._fields(),
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
@@ -28,7 +29,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up(*, text: bool, **fields: str) -> None:
-    """Log to stderr from INFO on."""
+    """Log to stderr from INFO on; every line carries `fields`."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s") if text else JsonFormatter(**fields))
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s") if text else JsonFormatter(lambda: fields))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

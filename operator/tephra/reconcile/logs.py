@@ -1,35 +1,24 @@
 """Logs: one JSON object per line with the object in hand, or plain text on a terminal.
 
 Role: `tephra.app` calls :func:`configure` once. The workers of :mod:`.loop` set :data:`object_in_hand`, so that
-whatever is logged during a pass, by any library, names the object.
+whatever is logged during a pass, by any library, names the object. The format is that of all our pods
+(:mod:`tephra.pod.logs`).
 """
 
 import logging
 import sys
 from contextvars import ContextVar
-from datetime import UTC, datetime
 
-import orjson
+from tephra.pod.logs import JsonFormatter
 
 object_in_hand: ContextVar[str] = ContextVar("object_in_hand", default="")
 """``Kind namespace/name`` of what the current task works on."""
 
 
-class JsonFormatter(logging.Formatter):
-    """``{"time", "level", "logger", "message", "object"?, "error"?}``"""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if item := object_in_hand.get():
-            line["object"] = item
-        if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return orjson.dumps(line).decode()
+def named_object() -> dict[str, str]:
+    """The field that names the object in hand, if there is one."""
+    item = object_in_hand.get()
+    return {"object": item} if item else {}
 
 
 class TextFormatter(logging.Formatter):
@@ -53,7 +42,7 @@ def configure(style: str = "", level: int = logging.INFO) -> None:
     """Send all logs to stderr as ``json`` or ``text``; empty: text on a terminal, else json."""
     handler = logging.StreamHandler()
     text = style == "text" or (not style and sys.stderr.isatty())
-    handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    handler.setFormatter(TextFormatter() if text else JsonFormatter(named_object))
     handler.addFilter(worth_telling)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for chatty in ("kopf", "aiohttp.access"):
