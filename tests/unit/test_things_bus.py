@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from tephra.bus.messages import (
     Unicast,
 )
 from tephra.bus.roles import operator_role, silo_role, thing_visor_role
-from tephra.bus.stream import Outcome, Sequencer
-from tephra.things import Params, ThingVisor
+from tephra.bus.stream import Outcome, Ring, Sequencer
+from tephra.things import Params, ThingVisor, outbound
 from tephra.things.runtime import Runtime
 from tests.support.mosquitto import Mosquitto, free_port
 
@@ -135,6 +136,35 @@ async def test_a_broker_killed_again_and_again_loses_nothing(tmp_path: Path, mem
         assert silo.sequencer.lost == 0
         assert silo.numbers == list(range(silo.numbers[0], silo.numbers[0] + len(silo.numbers)))
         assert silo.numbers[0] < 100
+
+
+async def test_an_outage_longer_than_the_rings_memory_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker is killed with messages that it had acknowledged and a silo had not got yet."""
+    memory = 2.0
+    monkeypatch.setattr(outbound, "Ring", partial(Ring, max_age=memory))
+    with Mosquitto(tmp_path) as broker:
+        operator = BusClient(broker.endpoint(), Session(client_id="operator"))
+        silo = Silo(BusClient(broker.endpoint(), Session(client_id="silo.home")))
+        runtime = Runtime(Counter, TV, BusClient(broker.endpoint(), Session(client_id="tv.counter")))
+        async with task(runtime.run()), operator, task(silo.tick()):
+            async with silo.bus:
+                await say(operator, 1)
+                await silo.reach(50)
+            async with asyncio.timeout(20):
+                while runtime.stats.published_total < silo.numbers[-1] + 50:
+                    await asyncio.sleep(0.01)
+            broker.kill()
+            await asyncio.sleep(1.5 * memory)
+            broker.start()
+            silo.bus = BusClient(
+                broker.endpoint(), Session(client_id="silo.home"), on_connect=silo.greet, on_message=silo.receive
+            )
+            async with silo.bus:
+                await silo.reach(silo.numbers[-1] + 100)
+        assert silo.sequencer.lost == 0
+        assert silo.numbers == list(range(silo.numbers[0], silo.numbers[0] + len(silo.numbers)))
 
 
 async def report_when(reports: "asyncio.Queue[ThingVisorReport]", holds: Callable[[ThingVisorReport], bool]) -> None:

@@ -36,12 +36,25 @@ class Outbound:
         self._epoch = str(epoch)
         self._stats = stats
         self._ring = Ring(epoch)
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._away_since: float | None = None
+        self._away = 0.0
+        """Seconds without a connection so far."""
         self._topics: dict[tuple[str, str], str] = {}
         self._under_way: dict[tuple[str, str], asyncio.Future[None]] = {}
         """The last publication of every entity, until it is acknowledged."""
         self._repairs: dict[tuple[str, str, bool], asyncio.Task[None]] = {}
         self._refusal = ""
+
+    def _clock(self) -> float:
+        """The ring's time. It stands still without a connection: what the broker forgot when it was killed is asked for
+        when it is back, however long that takes."""
+        return (self._loop.time() if self._away_since is None else self._away_since) - self._away
+
+    def disconnected(self) -> None:
+        """There is no connection to the bus."""
+        if self._away_since is None:
+            self._away_since = self._loop.time()
 
     def send(self, thing: str, entity: str, payload: bytes) -> "asyncio.Future[None]":
         """Publish one entity (empty payload: it is gone); the future is done when the bus has it."""
@@ -80,6 +93,9 @@ class Outbound:
 
         What is still under way goes out by itself.
         """
+        if self._away_since is not None:
+            self._away += self._loop.time() - self._away_since
+            self._away_since = None
         records = [record for thing in self._ring.things() for record in self._ring.last(thing)]
         await asyncio.gather(*[self._publish(record) for record in records if not self._is_under_way(record)])
 

@@ -69,6 +69,7 @@ class Runtime:
         self._greetings = 0
         self._withdrawing: set[asyncio.Task[None]] = set()
         bus.on_connect, bus.on_message = self._greet, self._receive
+        bus.on_failure = lambda _error: self._outbound.disconnected()
 
     @property
     def not_ready(self) -> str:
