@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,23 @@ async def test_reconnects_within_a_second_after_a_restart(broker: Mosquitto, bus
     began = loop.time()
     await bus.publish("n", b"again")
     assert loop.time() - began < 2
+
+
+async def test_a_broker_that_is_away_is_looked_for_often(broker: Mosquitto) -> None:
+    """However long it was away, it is met soon after its restart."""
+    failures: list[float] = []
+    enough = asyncio.Event()
+
+    def note(_error: Exception) -> None:
+        failures.append(asyncio.get_running_loop().time())
+        if len(failures) == 12:
+            enough.set()
+
+    broker.kill()
+    async with BusClient(broker.endpoint(), Session(client_id="patient"), on_failure=note):
+        await asyncio.wait_for(enough.wait(), 20)
+    broker.start()
+    assert max(after - before for before, after in pairwise(failures)) < 1
 
 
 async def test_a_broker_that_hangs_is_noticed_and_left(broker: Mosquitto) -> None:
