@@ -5,7 +5,8 @@
 * `missing`, `duplicates`: sequence numbers at the tenant. Only the death of its own broker may cost it messages.
 * `wedged`: how many of these did not come back: the data, changes of the spec, the conditions.
 * `seconds_to_recover`: from the kill, or from the end of an outage, until data are fresh (`data_s`) and a vThing that
-  is added to the silo's spec at that moment delivers (`change_s`: so operator, bus and controller all work).
+  is added to the silo's spec at that moment delivers (`change_s`: so operator, bus and controller all work; `api_s` of
+  that until the API server took the change).
   After a namespace was deleted without an operator: until it is gone, and, from the operator's start, until the bus
   has forgotten it (`change_s`).
 * `silence_s`: the longest time without a new value at the tenant, during the fault or after it.
@@ -105,7 +106,7 @@ def test_nothing_is_lost(
         stream.flow_for(COUNTED, SETTLE_S)
         broken = time.monotonic()
         over = fault(estate)
-        change_s = _change(estate, stream, over)
+        api_s, change_s = _change(estate, stream, over)
         flows = _flows(stream)
         conditions = estate.wedged()
         numbers = stream.numbers(COUNTED)
@@ -114,20 +115,25 @@ def test_nothing_is_lost(
     row = {"fault": what, **counted._asdict(), "wedged": conditions + (not flows) + (change_s is None)}
     row["seconds_to_recover"] = round(max(0.0, data_s, change_s or PATIENCE_S), 2)
     row["data_s"], row["change_s"] = round(max(0.0, data_s), 2), round(change_s or PATIENCE_S, 2)
+    row["api_s"] = round(api_s, 2)
     row["silence_s"] = round(longest_silence(numbers, broken), 2)
     _report(table, row)
     assert row["wedged"] == 0
     assert may_lose or counted.missing == 0
 
 
-def _change(estate: Estate, stream: Stream, over: float) -> float | None:
-    """Seconds until a vThing delivers that is attached from that moment on; None if it does not. Detached again."""
+def _change(estate: Estate, stream: Stream, over: float) -> tuple[float, float | None]:
+    """Attach another vThing: seconds until the API server takes that, and until it delivers (None if it does not).
+
+    It is detached again.
+    """
     estate.attach_at_last(COUNTED, SPARE)
+    taken = time.monotonic() - over
     try:
-        return stream.wait_for(SPARE, over, PATIENCE_S) - over
+        return taken, stream.wait_for(SPARE, over, PATIENCE_S) - over
     except TimeoutError as failure:
         print(f"attached vThing: {failure}", file=sys.stderr)
-        return None
+        return taken, None
     finally:
         estate.attach(COUNTED)
 
