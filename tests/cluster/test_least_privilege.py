@@ -93,6 +93,8 @@ def test_every_pod_of_ours_is_restricted(system: System, weather: None) -> None:
             "pod-security.kubernetes.io/enforce=restricted",
         )
         assert "violate" not in dry.stderr, dry.stderr
+        for pod in system.list("pods", namespace, "app.kubernetes.io/managed-by=tephra"):
+            assert pod["spec"]["automountServiceAccountToken"] is False
 
 
 def test_policies_let_through_only_what_is_needed(system: System, weather: None) -> None:

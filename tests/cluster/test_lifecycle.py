@@ -33,8 +33,9 @@ class Estate(NamedTuple):
 
 
 def estate(system: System) -> Estate:
-    definitions = [system.get("crd", f"{info.plural}.{GROUP}") for info, *_ in KINDS.values()]
-    objects = [item for kind in KINDS for space in SPACES for item in system.list(kind, space)]
+    definitions = [item for item in system.list("crds") if item["spec"]["group"] == GROUP]
+    kinds = ",".join(f"{info.plural}.{GROUP}" for info, *_ in KINDS.values())
+    objects = [item for space in SPACES for item in system.list(kinds, space)]
     secrets = [system.get("secret", name, NAMESPACE) for name in MADE_ONCE]
     secrets.append(system.get("secret", "home-credentials", "tenant-a"))
     pods = [pod for space in SPACES for pod in system.list("pods", space, "app.kubernetes.io/managed-by=tephra")]
@@ -68,7 +69,7 @@ def test_upgrade_of_the_operators_image_restarts_no_silo(system: System, cluster
             *(f"{repository}:{image['tag']}", f"{repository}:upgraded"),
         )
     before = estate(system)
-    assert len(before.pods) == 2
+    assert (len(before.definitions), len(before.pods)) == (len(KINDS), 2)
     try:
         system.install("images.operator.tag=upgraded")
         running = system.get("deployment", "tephra-operator", NAMESPACE)["spec"]["template"]["spec"]["containers"][0]
