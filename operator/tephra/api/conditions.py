@@ -121,7 +121,8 @@ CAUSE: dict[Reason, Cause] = {
     Reason.PARAMS_INVALID: Cause("spec.params breaks the schema.", "Correct the path that the message names."),
     Reason.SCHEMA_INVALID: Cause("spec.params.schema is no JSON Schema, or its example breaks it.", "Correct it."),
     Reason.SECRET_MISSING: Cause(
-        "The Secret, or a required key of it, is not there.", "Make it in the same namespace."
+        "The Secret, or a required key of it, is not there.",
+        "Make it in the same namespace; a running pod sees it within 2 min.",
     ),
     Reason.IMAGE_UNAVAILABLE: Cause("The image cannot be pulled.", "Correct its name, or load it on the nodes."),
     Reason.CRASH_LOOP: Cause("The program ends again and again.", "The message holds its last words; read its log."),
@@ -149,7 +150,7 @@ CAUSE: dict[Reason, Cause] = {
     Reason.ACCESS_DENIED: Cause("The ThingVisor's spec.access does not allow this namespace.", "Ask its owner."),
     Reason.ATTACH_FAILED: Cause("The silo's controller could not attach a vThing; the message says why."),
     Reason.NOT_ENFORCED: Cause("The authoriser is static: an administrator must load the exported rules into the bus."),
-    Reason.UNAUTHORIZED: Cause("The source refuses the key.", "Correct the Secret."),
+    Reason.UNAUTHORIZED: Cause("The source refuses the key.", "Correct the Secret; the pod sees it within 2 min."),
     Reason.UNREACHABLE: Cause("The source does not answer.", "Check its address and the egress of the type."),
     Reason.RATE_LIMITED: Cause("The source asks for fewer requests.", "Raise the period."),
     Reason.BAD_RESPONSE: Cause("The source answers something unexpected; the message quotes it."),
