@@ -19,7 +19,7 @@ from tests.support.tenant import Message, Refused, Tenant
 
 RATE = 200
 """Messages per second of the counted entity."""
-LATE_S = 0.25
+LATE_S = 0.5
 """A number that is older than this when it comes, or comes this long after the one before, was held up."""
 
 QUIET_S = 3.0
