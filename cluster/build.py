@@ -130,10 +130,17 @@ def build(program: Program, key: str, go: str) -> None:
         argv = [go, "install", *flags, f"{program.package}@{program.version}"]
     else:
         argv = [go, "build", *flags, "-o", str(scratch / program.name), program.package]
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOBIN": str(scratch)}
-    run_with_progress(program, argv, environment)
+    run_with_progress(program, argv, go_environment(scratch))
     (scratch / program.name).rename(target)
     scratch.rmdir()
+
+
+def go_environment(scratch: Path) -> dict[str, str]:
+    """Programs go to `scratch`; all that Go fetches and compiles stays in our own cache, so that one place is cleaned."""
+    go = cache_dir() / "go"
+    ours = {"GOBIN": scratch, "GOCACHE": go / "build", "GOMODCACHE": go / "modules"}
+    switches = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
+    return {**os.environ, **switches, **{name: str(folder) for name, folder in ours.items()}}
 
 
 def run_with_progress(program: Program, argv: list[str], environment: dict[str, str]) -> None:
