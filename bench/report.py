@@ -35,11 +35,6 @@ def at_most(value: float, limit: float, unit: str = "") -> dict[str, Any]:
     return {"bar": f"<= {limit:g}{' ' + unit if unit else ''}", "holds": value <= limit}
 
 
-def at_least(value: float, limit: float, unit: str = "") -> dict[str, Any]:
-    """`bar` and `holds` of a figure that must reach `limit`."""
-    return {"bar": f">= {limit:g}{' ' + unit if unit else ''}", "holds": value >= limit}
-
-
 def progress(text: str) -> None:
     """A line for the person who waits."""
     print(f"# {text}", file=sys.stderr, flush=True)
