@@ -136,7 +136,7 @@ def build(program: Program, key: str, go: str) -> None:
 
 
 def go_environment(scratch: Path) -> dict[str, str]:
-    """Programs go to `scratch`; all that Go fetches and compiles stays in our own cache, so that one place is cleaned."""
+    """Programs go to `scratch`; all that Go fetches and compiles stays in our own cache, the one place to clean."""
     go = cache_dir() / "go"
     ours = {"GOBIN": scratch, "GOCACHE": go / "build", "GOMODCACHE": go / "modules"}
     switches = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
