@@ -11,7 +11,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 ##@ The two commands
 .PHONY: run test
 run: setup ## Cluster, images, chart, the weather example; shows live data and leaves it running (CLUSTER=existing: your kubeconfig)
-	$(PY) -m cluster.run $(if $(NAME),--name $(NAME)) $(if $(filter existing,$(CLUSTER)),--existing)
+	$(PY) -m cluster.run $(if $(NAME),--name $(NAME)) $(if $(filter existing,$(CLUSTER)),--existing) \
+		$(if $(EXTERNAL_ADDRESS),--external-address $(EXTERNAL_ADDRESS))
 test: lint test-unit test-cluster ## Everything: lint, types, contracts, unit, properties, then real clusters
 
 ##@ Parts of the tests

@@ -26,13 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     started = time.monotonic()
     try:
-        Demo(options.name, existing=options.existing, nodes=options.nodes, example=ROOT / "examples/weather").play()
+        Demo(options, ROOT / "examples/weather").play()
     except subprocess.CalledProcessError as error:
         print(f"\nstopped: `{' '.join(map(str, error.cmd))}` ended with code {error.returncode}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    print(f"\ntotal {time.monotonic() - started:.0f} s; the system is left running, `make clean` removes it all")
+    undo = "kubectl tephra uninstall" if options.existing else "make clean"
+    print(f"\ntotal {time.monotonic() - started:.0f} s; the system is left running, `{undo}` removes it all")
     return 0
 
 
@@ -40,7 +41,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m cluster.run", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--name", default="tephra", help="name of the cluster (default: tephra)")
     parser.add_argument("--nodes", type=int, default=1, help="real nodes to make (default: 1)")
-    parser.add_argument("--existing", action="store_true", help="use the current kubeconfig's cluster instead")
+    existing = "use the current kubeconfig's cluster instead, which holds the images of build/images already"
+    parser.add_argument("--existing", action="store_true", help=existing)
+    address = "host by which NodePorts are reached (default: loopback; with --existing a node's address)"
+    parser.add_argument("--external-address", metavar="HOST", help=address)
     return parser
 
 
@@ -56,8 +60,9 @@ def step(title: str) -> Iterator[None]:
 class Demo:
     """The steps of one run against one cluster."""
 
-    def __init__(self, name: str, *, existing: bool, nodes: int, example: Path) -> None:
-        self.name, self.existing, self.nodes, self.example = name, existing, nodes, example
+    def __init__(self, options: argparse.Namespace, example: Path) -> None:
+        self.name, self.existing, self.nodes, self.example = options.name, options.existing, options.nodes, example
+        self.address = options.external_address or ("" if options.existing else "127.0.0.1")
         self.environment = dict(os.environ)
 
     def play(self) -> None:
@@ -97,19 +102,9 @@ class Demo:
             text = self._python("cluster", "kubeconfig", "--name", self.name, capture=True)
             self._kubeconfig().write_text(text)
             self._kubeconfig().chmod(0o600)
-        address = [] if self.existing else ["--set", "silo.externalAddress=127.0.0.1"]
         self._call(
-            *(
-                "helm",
-                "upgrade",
-                "--install",
-                "tephra",
-                "charts/tephra",
-                "--namespace",
-                NAMESPACE,
-                "--create-namespace",
-            ),
-            *("--values", "build/images/values.yaml", *address, "--wait", "--timeout", "5m"),
+            *"helm upgrade --install tephra charts/tephra --values build/images/values.yaml --create-namespace".split(),
+            *("--namespace", NAMESPACE, "--set", f"silo.externalAddress={self.address}", "--wait", "--timeout", "5m"),
         )
 
     def _next_steps(self) -> None:
