@@ -102,10 +102,9 @@ class Demo:
             text = self._python("cluster", "kubeconfig", "--name", self.name, capture=True)
             self._kubeconfig().write_text(text)
             self._kubeconfig().chmod(0o600)
-        self._call(
-            *"helm upgrade --install tephra charts/tephra --values build/images/values.yaml --create-namespace".split(),
-            *("--namespace", NAMESPACE, "--set", f"silo.externalAddress={self.address}", "--wait", "--timeout", "5m"),
-        )
+        chart = ("helm", "upgrade", "--install", "tephra", "charts/tephra", "--namespace", NAMESPACE)
+        values = ("--values", "build/images/values.yaml", "--set", f"silo.externalAddress={self.address}")
+        self._call(*chart, *values, "--create-namespace", "--wait", "--timeout", "5m")
 
     def _next_steps(self) -> None:
         export = "" if self.existing else f"export KUBECONFIG={self._kubeconfig()}\n"
