@@ -2,10 +2,8 @@
 
 import asyncio
 import itertools
-import json
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -67,17 +65,6 @@ async def until_gone(running: Running, name: str) -> None:
             await asyncio.sleep(0.02)
 
 
-def writes(server: ApiServer, name: str = "") -> Counter[str]:
-    """Mutating requests of engines by resource (and subresource), from the audit log; of one object or all."""
-    made: Counter[str] = Counter()
-    for line in server.audit_log.read_text().splitlines():
-        event = json.loads(line)
-        target = event["objectRef"]
-        if event["userAgent"].startswith(("tephra", "kopf")) and name in {"", target.get("name")}:
-            made["/".join(filter(None, (target["resource"], target.get("subresource"))))] += 1
-    return made
-
-
 def api(server: ApiServer) -> Any:
     return load(str(server.kubeconfig))
 
@@ -93,7 +80,7 @@ async def test_one_write_for_a_creation_one_for_an_edit_none_for_a_deletion(
         item = await until_ready(kube, name, 2)
         await kube.delete(KIND, name, "default")
         await until_gone(running, name)
-    assert writes(api_server, name) == {"vthings/status": 2}
+    assert api_server.writes(name) == {"vthings/status": 2}
     assert item["status"]["label"] == "kitchen"
 
 
@@ -116,12 +103,12 @@ async def test_steady_objects_cause_no_write_but_the_lease(api_server: ApiServer
     async with leading(api(api_server), KIND, ready) as running:
         for thing in things:
             await until_ready(kube, thing["metadata"]["name"])
-        before = writes(api_server)
+        before = api_server.writes()
         for _ in range(3):
             running.engine.resync()
             while len(running.engine.queue) or running.engine.queue.held:
                 await asyncio.sleep(0.02)
-        assert set(writes(api_server) - before) <= {"leases"}
+        assert set(api_server.writes() - before) <= {"leases"}
 
 
 async def test_a_foreign_status_is_put_right(api_server: ApiServer, kube: Client, names: str) -> None:
@@ -165,7 +152,7 @@ async def test_a_standby_writes_nothing_and_takes_over_from_a_killed_leader(
             await kube.create(vthing(names, "three"))
             await until_ready(kube, f"{names}.three")
     for thing in ("one", "two", "three"):
-        assert writes(api_server, f"{names}.{thing}") == {"vthings/status": 1}
+        assert api_server.writes(f"{names}.{thing}") == {"vthings/status": 1}
 
 
 async def test_kopfs_own_processing_delivers_the_same(
@@ -177,7 +164,7 @@ async def test_kopfs_own_processing_delivers_the_same(
         await until_ready(kube, f"{names}.t")
         await kube.delete(KIND, f"{names}.t", "default")
         await until_gone(running, f"{names}.t")
-    assert writes(api_server, f"{names}.t") == {"vthings/status": 1}
+    assert api_server.writes(f"{names}.t") == {"vthings/status": 1}
 
 
 async def test_what_vanished_unseen_is_found_at_resync(

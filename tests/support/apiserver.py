@@ -5,6 +5,7 @@ tests of the API (``tests/properties``, ``tests/unit``), of the kernel and engin
 """
 
 import asyncio
+import json
 import os
 import secrets
 import shutil
@@ -14,6 +15,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -47,6 +49,16 @@ class ApiServer:
     def audit_log(self) -> Path:
         """One JSON event a line for every mutating request (level Metadata)."""
         return self.folder / "audit.log"
+
+    def writes(self, name: str = "") -> Counter[str]:
+        """Mutating requests of our clients by resource (and subresource), from the audit log; of one object or all."""
+        made: Counter[str] = Counter()
+        for line in self.audit_log.read_text().splitlines():
+            event = json.loads(line)
+            target = event["objectRef"]
+            if event["userAgent"].startswith(("tephra", "kopf")) and name in {"", target.get("name")}:
+                made["/".join(filter(None, (target["resource"], target.get("subresource"))))] += 1
+        return made
 
 
 def program(name: str) -> str:
