@@ -21,7 +21,7 @@ from tephra.plan import silo_children as made
 from tephra.plan.attachments import Link
 from tephra.plan.base import Action, Apply, BusAccess, BusPublish, Key, Object, Plan, ServerCertificate, World
 from tephra.plan.bus_state import forget, no_bus, revision_of
-from tephra.plan.children import identity_of, password_of
+from tephra.plan.children import Manifest, identity_of, password_of
 from tephra.plan.conditions import SETTLING, Finding, Outlook, judge, stalled, tenancy, working
 
 
@@ -46,11 +46,15 @@ def plan(desired: Object | None, key: Key, world: World) -> Plan:
     links = attachments.resolve(spec.v_things, desired, report, world)
     told = _told(desired, blueprint, links)
     cert = _certificate(desired, spec, blueprint, world)
+    deployment = made.deployment(desired, spec, blueprint.flavour) if blueprint.flavour else None
     attached = _attached(desired, links, told, report, world.now)
-    findings = (*blueprint.findings, *_running(desired, spec, blueprint, report, world), attached)
+    findings = (*blueprint.findings, *_running(desired, spec, blueprint.flavour, deployment, report, world), attached)
     verdict = judge(desired, findings, f"the broker runs, vThings attached: {len(links)}", [tenancy(world)])
     return Plan(
-        actions=(*_on_bus(desired, links, told, world), *_in_cluster(desired, spec, blueprint, cert, world)),
+        actions=(
+            *_on_bus(desired, links, told, world),
+            *_in_cluster(desired, spec, blueprint, cert, deployment, world),
+        ),
         status={
             "conditions": verdict.conditions,
             "credentialsEpoch": report.credentials_epoch if report else 0,
@@ -115,27 +119,35 @@ def _certificate(desired: Object, spec: VSiloSpec, blueprint: _Blueprint, world:
 
 
 def _in_cluster(
-    desired: Object, spec: VSiloSpec, blueprint: _Blueprint, cert: ServerCertificate | None, world: World
+    desired: Object,
+    spec: VSiloSpec,
+    blueprint: _Blueprint,
+    cert: ServerCertificate | None,
+    deployment: Manifest | None,
+    world: World,
 ) -> Iterator[Action]:
-    if blueprint.flavour is None or cert is None:
+    if blueprint.flavour is None or cert is None or deployment is None:
         return
     for manifest in made.secrets(desired, spec.credentials.epoch, cert, world):
         yield Apply(manifest)
     yield Apply(made.files(desired, blueprint.flavour))
     yield Apply(made.service(desired, spec, blueprint.flavour))
     yield Apply(made.policy(desired, blueprint.flavour, world))
-    yield Apply(made.deployment(desired, spec, blueprint.flavour))
+    yield Apply(deployment)
 
 
 # --- how it fares -----------------------------------------------------------------------------------------------
 
 
 def _running(
-    desired: Object, spec: VSiloSpec, blueprint: _Blueprint, report: SiloReport | None, world: World
+    desired: Object,
+    spec: VSiloSpec,
+    flavour: FlavourSpec | None,
+    deployment: Manifest | None,
+    report: SiloReport | None,
+    world: World,
 ) -> Iterator[Finding]:
-    flavour = blueprint.flavour
-    wanted = made.deployment(desired, spec, flavour) if flavour else None
-    pod = pod_state.observe(world, desired, made.name_of(desired), wanted)
+    pod = pod_state.observe(world, desired, made.name_of(desired), deployment)
     yield pod.placed()
     yield pod.container(made.BROKER, Type.BROKER_READY)
     controller = pod.container(made.CONTROLLER, Type.CONTROLLER_READY)
