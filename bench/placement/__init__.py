@@ -1,0 +1,1 @@
+"""Benchmarks of the placement core, one module per row."""
