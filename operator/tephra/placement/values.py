@@ -1,0 +1,52 @@
+"""Checks of single values, shared by the model's constructors (:mod:`tephra.placement.model`).
+
+Every function returns the value in its canonical type or raises ValueError with the object, the field, the cause and
+what is expected instead.
+"""
+
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+
+
+def amount(owner: str, field: str, value: object, least: int = 0) -> int:
+    """A finite integer >= `least`. Booleans, NaN, infinities and fractions are refused: solvers count in integers."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"{owner}: {field} is {value!r}; give an integer >= {least}")
+    if int(value) < least:
+        raise ValueError(f"{owner}: {field} is {value}; give an integer >= {least}")
+    return int(value)
+
+
+def number(owner: str, field: str, value: object, least: float = 0.0, most: float = math.inf) -> float:
+    """A finite real number in [`least`, `most`]."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(float(value)):
+        raise ValueError(f"{owner}: {field} is {value!r}; give a finite number")
+    result = float(value)
+    if not least <= result <= most:
+        bounds = f">= {least:g}" if math.isinf(most) else f"in [{least:g}, {most:g}]"
+        raise ValueError(f"{owner}: {field} is {value!r}; give a number {bounds}")
+    return result
+
+
+def name(owner: str, field: str, value: object) -> str:
+    """A string that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{owner}: {field} is {value!r}; give a name of at least one character")
+    return value
+
+
+def unique(owner: str, field: str, names: Iterable[str]) -> None:
+    """No name twice."""
+    seen: set[str] = set()
+    for item in names:
+        if item in seen:
+            raise ValueError(f"{owner}: {field} names {item!r} twice; rename one of them")
+        seen.add(item)
+
+
+def known(owner: str, field: str, value: str, names: Iterable[str], among: str) -> str:
+    """A name that exists among `names`."""
+    if value not in names:
+        raise ValueError(f"{owner}: {field} names {value!r}, which is not among {among}")
+    return value
