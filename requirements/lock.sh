@@ -10,4 +10,4 @@ lock() {
 }
 lock things.lock
 lock operator.lock --extra operator
-lock dev.lock --extra operator --extra dev
+lock dev.lock --extra operator --extra placement --extra plots --extra dev
