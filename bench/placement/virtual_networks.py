@@ -16,7 +16,7 @@ Pairs = NDArray[np.int64]
 
 REQUESTS = 1000
 LIFETIME = 1000.0
-WAXMAN_RATE, GEANT_RATE = 0.05, 0.02
+WAXMAN_RATES, GEANT_RATES = (0.05, 0.1), (0.02, 0.04)  # the papers' load, and twice that
 SEEDS = (11, 12, 13)
 _KM = 3000.0  # side of the square the nodes lie in
 _US_PER_KM = 5.0
