@@ -17,8 +17,11 @@ The objective of a placement (dimensionless; each dial of :class:`Policy` is the
                  + sum over functions of (peak - idle watts of the node) * CPU / CPU of the node)
     + pull       * sum over nodes of the MiB of the distinct layers to be fetched there
     + disruption * sum over functions moved from where they run now of their memory in MiB
+    + traffic    * sum over channels and arcs of their path of bandwidth
+                 * price_base ** (used share of the arc's pool)                           exponential bid price
 
-with free and used as they are before the request is placed, summed over the nodes of a site.
+with free and used as they are before the request is placed, summed over the nodes of a site. With price_base 1 the last
+term is the link cost of virtual network embedding: bandwidth times hops.
 """
 
 from collections.abc import Iterable, Mapping
@@ -405,11 +408,12 @@ class Policy:
     disruption: float = 0.0  # per MiB of memory moved
     opening: float = 0.0  # per point of S001 eq. 2
     pull: float = 0.0  # per MiB of image to be fetched
+    traffic: float = 0.0  # per kbit/s and hop, times the bid price of the link
     price_base: float = 100.0  # mu of the bid price
     headroom: float = 0.0  # share of CPU, memory and bandwidth kept free
 
     def __post_init__(self) -> None:
-        for dial in ("latency", "acceptance", "watts", "disruption", "opening", "pull"):
+        for dial in ("latency", "acceptance", "watts", "disruption", "opening", "pull", "traffic"):
             object.__setattr__(self, dial, values.number("Policy", dial, getattr(self, dial)))
         object.__setattr__(self, "price_base", values.number("Policy", "price_base", self.price_base, 1.0))
         object.__setattr__(self, "headroom", values.number("Policy", "headroom", self.headroom, 0.0, 1.0))
