@@ -1,1 +1,1 @@
-"""Benchmarks of the placement core, one module per row."""
+"""Benchmarks of the placement core; see :mod:`bench.placement.__main__`."""
