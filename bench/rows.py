@@ -1,8 +1,8 @@
 """How a benchmark's rows are run: `python -m bench.NAME [--row N] [--quick]`, from each benchmark's `__main__`.
 
-Every row is a module of the benchmark with ``run(quick: bool) -> None``, which sets up what it needs, prints its rows by
-:mod:`bench.report`, and cleans up. Rows that fail or take too long are reported and the others still run; the exit code
-then is 1.
+Every row is a module of the benchmark with ``run(quick: bool) -> None``, which sets up what it needs, prints its rows
+by :mod:`bench.report`, and cleans up. Rows that fail or take too long are reported and the others still run; the exit
+code then is 1.
 """
 
 import argparse

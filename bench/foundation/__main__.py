@@ -1,4 +1,4 @@
-"""The rows of the foundation's benchmark: `python -m bench.foundation [--row N] [--quick]`, run by :mod:`bench.rows`."""
+"""The rows of the foundation's benchmark: `python -m bench.foundation [--row N] [--quick]`; see :mod:`bench.rows`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The rows of the placement core's benchmark: `python -m bench.placement [--row N] [--quick]`, run by :mod:`bench.rows`."""
+"""The rows of the placement benchmark: `python -m bench.placement [--row N] [--quick]`; see :mod:`bench.rows`."""
 
 import sys
 
