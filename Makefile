@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 VENV := .venv
+SWITCH_BUILD := build/switch
 PY := $(VENV)/bin/python
 export TEPHRA_CACHE ?= $(HOME)/.cache/tephra
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -13,30 +14,46 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 run: setup ## Cluster, images, chart, the weather example; shows live data and leaves it running (CLUSTER=existing: your kubeconfig)
 	$(PY) -m cluster.run $(if $(NAME),--name $(NAME)) $(if $(filter existing,$(CLUSTER)),--existing) \
 		$(if $(EXTERNAL_ADDRESS),--external-address $(EXTERNAL_ADDRESS))
-test: lint test-unit test-cluster ## Everything: lint, types, contracts, unit, properties, then real clusters
+test: lint test-unit test-switch test-cluster ## Everything: lint, types, contracts, unit, properties, the switch, then real clusters
 
 ##@ Parts of the tests
-.PHONY: lint test-unit test-cluster faults
-lint: setup ## ruff, mypy strict, import contracts, generated files up to date
+.PHONY: lint lint-switch test-unit test-switch test-cluster faults
+lint: setup lint-switch ## ruff, mypy strict, import contracts, clang-tidy, generated files up to date
 	ruff check . && ruff format --check .
 	mypy
 	lint-imports
 	$(PY) -m tephra.api.crd crds --check && $(PY) -m tephra.api.reference docs/reference --check && $(PY) charts/readme.py --check
 test-unit: setup assets ## Unit and property tests: seconds; real brokers and a real API server on loopback
 	KUBEBUILDER_ASSETS=$$($(PY) -m cluster assets) $(PY) -m pytest tests/unit tests/properties -q $(ARGS)
+lint-switch: switch ## gcc -Wall -Wextra -Werror and clang-tidy over the switch
+	nice run-clang-tidy -quiet -p $(SWITCH_BUILD) '/switch/(src|tools|bench)/' >$(SWITCH_BUILD)/clang-tidy.log 2>&1 \
+		|| { grep -E "(warning|error):" $(SWITCH_BUILD)/clang-tidy.log >&2; exit 1; }
+test-switch: setup switch ## quake: unit tests in C, then the conformance cases with real packets, on quake and on Open vSwitch
+	meson test -C $(SWITCH_BUILD) --no-rebuild --print-errorlogs
+	$(PY) -m pytest tests/switch -q --durations=10 $(ARGS)
 test-cluster: setup images ## Tests on a fresh cluster of two real nodes
 	$(PY) -m pytest tests/cluster -q --durations=15 $(ARGS)
 faults: setup images ## Kills things for minutes and counts losses; prints a table
 	$(PY) -m pytest tests/faults -q -s $(ARGS)
 
 ##@ Benchmarks
-.PHONY: bench-foundation
+.PHONY: bench-foundation bench-placement bench-switch
+BENCH_ARGS = $(if $(ROW),--row $(ROW)) $(if $(QUICK),--quick)
 bench-foundation: setup ## Every row with a figure, as JSON lines (ROW=n for one, QUICK=1 for a short run)
 	@$(PY) -m cluster.images build >&2
-	@$(PY) -m bench.foundation $(if $(ROW),--row $(ROW)) $(if $(QUICK),--quick)
+	@$(PY) -m bench.foundation $(BENCH_ARGS)
+bench-placement: setup ## Placement beside the papers' ILP and heuristics; the papers' figures redrawn in build/figures
+	@$(PY) -m bench.placement $(BENCH_ARGS)
+bench-switch: setup switch ## quake beside OVS-DPDK and testpmd; wants two quiet cores
+	@requirements/debian.sh bench-switch >&2
+	@$(PY) -m bench.switch $(BENCH_ARGS)
 
 ##@ What is built
-.PHONY: images push crds manifests assets lock
+.PHONY: switch images push crds manifests assets lock
+switch: ## quake, its supervisor and quakectl, in build/switch
+	@requirements/debian.sh switch
+	@test -f $(SWITCH_BUILD)/build.ninja || meson setup $(SWITCH_BUILD) switch >/dev/null
+	@ninja -C $(SWITCH_BUILD) --quiet
 images: setup ## OCI images in build/images (load them with kind, k3s or ctr)
 	$(PY) -m cluster.images build
 push: images ## Push the images to a registry: make push REGISTRY=registry.example/tephra
@@ -56,7 +73,7 @@ lock: setup ## Renew requirements/*.lock (needs uv)
 .PHONY: setup deps clean help
 setup: deps $(VENV)/.ready ## Debian packages and the Python environment
 deps:
-	@cluster/deps.sh
+	@requirements/debian.sh cluster
 $(VENV)/.ready: requirements/dev.lock pyproject.toml
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock

@@ -1,8 +1,8 @@
 """The switches that are measured, behind one interface: start, load rules, count what left, find the thread.
 
 All three take the same DPDK devices by `devargs`, and the two OpenFlow switches the same rules by the same loader,
-ovs-ofctl(8). Each runs with a directory of its own, and Open vSwitch in a network namespace of its own, so that nothing of
-the host's is touched; leaving the context ends the processes that it started and no other.
+ovs-ofctl(8). Each runs with a directory of its own, and Open vSwitch in a network namespace of its own, so that nothing
+of the host's is touched; leaving the context ends the processes that it started and no other.
 """
 
 import contextlib
@@ -47,31 +47,15 @@ def ovs(devices: Sequence[str], *, other_config: Sequence[str] = (), memory_mib:
         env = os.environ | dict.fromkeys(("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR"), str(home))
         _run(["ovsdb-tool", "create", f"{home}/conf.db", str(SCHEMA)], env)
         inside = ["ip", "netns", "exec", netns]
-        database = [
-            *inside,
-            "ovsdb-server",
-            f"{home}/conf.db",
-            f"--remote=punix:{home}/db.sock",
-            f"--unixctl={home}/db.ctl",
-        ]
-        with _process(database, env, home / "db.log"):
-            _await(lambda: (home / "db.sock").exists(), "ovsdb-server")
+        sockets = f"--remote=punix:{home}/db.sock", f"--unixctl={home}/db.ctl"
+        with _process([*inside, "ovsdb-server", f"{home}/conf.db", *sockets], env, home / "db.log"):
+            _await((home / "db.sock").exists, "ovsdb-server")
             switch = OvsDpdk("ovs", home, env)
-            settings = [
-                "dpdk-init=true",
-                "dpdk-extra=--no-pci --in-memory --no-telemetry",
-                f"dpdk-socket-mem={memory_mib}",
-            ]
+            settings = ["dpdk-init=true", "dpdk-extra=--no-pci --in-memory", f"dpdk-socket-mem={memory_mib}"]
             switch.vsctl("--no-wait", "init")
             switch.vsctl("--no-wait", "set", "Open_vSwitch", ".", *_settings([*settings, *CORES, *other_config]))
-            daemon = [
-                *inside,
-                str(OVS_DPDK),
-                f"unix:{home}/db.sock",
-                f"--unixctl={home}/vs.ctl",
-                f"--log-file={home}/vs.log",
-            ]
-            with _process(daemon, env, home / "vs.out") as process:
+            daemon = [*inside, str(OVS_DPDK), f"unix:{home}/db.sock", f"--unixctl={home}/vs.ctl"]
+            with _process([*daemon, f"--log-file={home}/vs.log"], env, home / "vs.out") as process:
                 switch.pid = process.pid
                 switch.add(devices)
                 yield switch
@@ -135,7 +119,7 @@ def sent(target: str) -> int:
 
 
 @contextlib.contextmanager
-def testpmd(devices: Sequence[str], *, memory_mib: int = 1024) -> Iterator["Testpmd"]:
+def dpdk_testpmd(devices: Sequence[str], *, memory_mib: int = 1024) -> Iterator["Testpmd"]:
     """dpdk-testpmd forwarding io between port 0 and port 1 on CPU 1: the raw limit of the same devices."""
     with _directory("testpmd") as home:
         eal = ["-l", "0,1", "--main-lcore", "0", "--no-pci", "--in-memory", "-m", str(memory_mib)]

@@ -1,7 +1,7 @@
 """Packets and rules of the benchmarks. Pure but for `write_pcap`; the same number always makes the same flow.
 
-Flow `f` is Ethernet 02:00:10:ff:ff:ff (f in three bytes), IPv4 10.x -> 20.x, UDP from port 1024 + f mod 60,000. Sizes count the
-frame check sequence, as on the wire, so a 64-byte packet has 60 bytes in a file.
+Flow `f` is Ethernet 02:00:10:ff:ff:ff (f in three bytes), IPv4 10.x -> 20.x, UDP from port 1024 + f mod 60,000. Sizes
+count the frame check sequence, as on the wire, so a 64-byte packet has 60 bytes in a file.
 """
 
 import random
@@ -99,6 +99,6 @@ def _ipv4(flow: int, length: int) -> bytes:
 
 
 def _checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     total = (total & 0xFFFF) + (total >> 16)
     return ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
