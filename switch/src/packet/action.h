@@ -32,15 +32,15 @@ enum action_type {
 };
 
 struct action {
-    uint8_t type; /* enum action_type */
-    uint8_t field; /* SET_FIELD: enum field_id */
+    uint8_t type;     /* enum action_type */
+    uint8_t field;    /* SET_FIELD: enum field_id */
     uint16_t max_len; /* OUTPUT to the controller: bytes to send, 0xffff for all */
     union {
-        uint32_t port; /* OUTPUT */
-        uint32_t group_id; /* GROUP */
-        uint32_t queue_id; /* SET_QUEUE */
-        be16 eth_type; /* PUSH_*, POP_MPLS */
-        uint8_t ttl; /* SET_*_TTL */
+        uint32_t port;                  /* OUTPUT */
+        uint32_t group_id;              /* GROUP */
+        uint32_t queue_id;              /* SET_QUEUE */
+        be16 eth_type;                  /* PUSH_*, POP_MPLS */
+        uint8_t ttl;                    /* SET_*_TTL */
         uint8_t value[FIELD_MAX_BYTES]; /* SET_FIELD: OXM payload; ARP_ND_REPLY: the MAC in the first six bytes */
     };
 };
@@ -48,9 +48,9 @@ struct action {
 #define GOTO_NONE 0xff
 
 struct instructions {
-    uint32_t meter_id; /* 0: none */
+    uint32_t meter_id;                                            /* 0: none */
     bool has_apply, has_clear, has_write, has_metadata, has_goto; /* as sent, for faithful statistics */
-    uint8_t goto_table; /* GOTO_NONE: none */
+    uint8_t goto_table;                                           /* GOTO_NONE: none */
     uint16_t n_apply, n_write;
     const struct action *apply; /* in order of the list */
     const struct action *write; /* at most one of a kind and field, in the order of execution of section 5.10 */

@@ -12,10 +12,17 @@
  * uses the field: ARP addresses share with IPv4's, ICMP type and code with the transport ports, ARP hardware
  * addresses with the link-layer options of neighbour discovery.
  *
+ * A field that a packet does not have must not match, not even by the value zero (section 5.3; section 7.3.2 on
+ * fragments). Presence of most fields follows from their prerequisites; where it does not, a flag next to the field
+ * tells: `tp_present` (the ports are absent from later fragments), `nd_sll_present` and `nd_tll_present` (options).
+ * field_set() sets the flag along with the field, in a match's value and mask alike. Whoever loads the ports straight
+ * from a packet into FW_TP sets the flag as well.
+ *
  * Properties: all header fields are in network byte order; in_port, in_phy_port, metadata and tunnel_id in host order.
  * Unused bits are zero in every flow that flow_extract() made, so words compare as integers.
  *
- * Neighbours: field.h describes each OXM field's place in here; packet.h edits packets; pipeline/ classifies by words. */
+ * Neighbours: field.h describes each OXM field's place in here; packet.h edits packets; pipeline/ classifies by words.
+ */
 #ifndef QUAKE_PACKET_FLOW_H
 #define QUAKE_PACKET_FLOW_H 1
 
@@ -64,29 +71,29 @@ struct flow {
             uint8_t eth_src[6];
             be16 eth_type; /* of the payload, behind VLAN tags, as the specification has it */
             be16 vlan_tci;
-            be32 mpls_lse; /* label, TC and bottom-of-stack of the outermost shim; TTL bits zero */
-            be32 pbb_isid; /* low 24 bits */
+            be32 mpls_lse;    /* label, TC and bottom-of-stack of the outermost shim; TTL bits zero */
+            be32 pbb_isid;    /* low 24 bits */
             uint8_t ip_proto; /* low byte of the opcode for ARP is not here: see arp_op */
-            uint8_t ip_tos; /* DSCP, ECN */
+            uint8_t ip_tos;   /* DSCP, ECN */
             be16 ipv6_exthdr; /* OFPIEH_* */
             be32 ipv6_flabel; /* low 20 bits */
-            be32 ipv4_src; /* or ARP SPA */
-            be32 ipv4_dst; /* or ARP TPA */
+            be32 ipv4_src;    /* or ARP SPA */
+            be32 ipv4_dst;    /* or ARP TPA */
             uint8_t ipv6_src[16];
             uint8_t ipv6_dst[16];
             be16 tp_src; /* or ICMP type, ICMPv6 type, each in its low byte */
             be16 tp_dst; /* or ICMP code, ICMPv6 code */
             be16 arp_op;
-            be16 pad_tp;
+            uint16_t tp_present; /* 1: tp_src and tp_dst, or arp_op, were in the packet */
             uint8_t nd_target[16];
             uint8_t nd_sll[6]; /* or ARP SHA */
-            uint8_t pad_sll[2];
+            uint16_t nd_sll_present;
             uint8_t nd_tll[6]; /* or ARP THA */
-            uint8_t pad_tll[2];
+            uint16_t nd_tll_present;
         };
     };
 };
-static_assert(sizeof(struct flow) == FLOW_WORDS * 8, "every word of the key is named");
+static_assert(sizeof(struct flow) == FLOW_WORDS * sizeof(uint64_t), "every word of the key is named");
 
 struct match {
     struct flow value; /* zero wherever the mask is */
@@ -96,8 +103,8 @@ struct match {
 /* Where the headers of a packet lie, as byte offsets from its data; 0 where there is none (L2 is always at 0). */
 struct layers {
     uint16_t l2_5; /* first MPLS shim or PBB I-TAG */
-    uint16_t l3; /* IPv4, IPv6 or ARP header */
-    uint16_t l4; /* TCP, UDP, SCTP, ICMP header; 0 in later fragments */
+    uint16_t l3;   /* IPv4, IPv6 or ARP header */
+    uint16_t l4;   /* TCP, UDP, SCTP, ICMP header; 0 in later fragments */
 };
 
 /* Parse `packet` into `flow` and `layers`. Pipeline fields are taken from the arguments. Truncated or malformed headers

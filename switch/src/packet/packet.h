@@ -2,8 +2,8 @@
  *
  * A packet is an rte_mbuf whose headers lie in its first segment (packet_headers_contiguous() sees to it). Functions
  * change the packet in place, push into the headroom, and update `layers`. They touch no other state, so they run on
- * any worker, and in tests without ports. Checksums are updated by RFC 1624 and cover IPv4, TCP, UDP (zero stays zero on
- * IPv4), SCTP (CRC32c, anew), ICMP and ICMPv6. */
+ * any worker, and in tests without ports. Checksums are updated by RFC 1624 and cover IPv4, TCP, UDP (zero stays zero
+ * on IPv4), SCTP (CRC32c, anew), ICMP and ICMPv6. */
 #ifndef QUAKE_PACKET_PACKET_H
 #define QUAKE_PACKET_PACKET_H 1
 
@@ -32,7 +32,8 @@ enum packet_verdict packet_edit(struct rte_mbuf *packet, struct layers *layers, 
 enum packet_verdict packet_set_field(struct rte_mbuf *packet, struct layers *layers, enum field_id field,
                                      const uint8_t value[FIELD_MAX_BYTES]);
 
-/* Turn an ARP request or a neighbour solicitation into its answer from `mac`, in place. PACKET_DROP for anything else. */
+/* Turn an ARP request or a neighbour solicitation into its answer from `mac`, in place. PACKET_DROP for anything else.
+ */
 enum packet_verdict packet_arp_nd_reply(struct rte_mbuf *packet, const uint8_t mac[6]);
 
 #endif
