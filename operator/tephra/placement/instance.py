@@ -1,0 +1,335 @@
+"""A request on a residual under a policy, as arrays: what :mod:`.beam`, :mod:`.exact` and :mod:`.lns` search over.
+
+Members are numbered: functions 0..F-1 in the order of the request, endpoints after them. All traffic between two
+members is one :class:`Flow`, because a channel and its reverse follow the same sites. Capacities are less the headroom
+of the policy, prices are of the residual as it is (see the objective in :mod:`.model`). :func:`finish` turns a solver's
+nodes and arcs into a :class:`Placement` with the objective summed anew.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tephra.placement import routes
+from tephra.placement.model import Function, Ints, Placement, Policy, Request, Scope, Topology
+from tephra.placement.residual import Residual, may_share
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+NONE = -1  # kbit/s of a direction in which a flow has no channel
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The traffic between members `a` and `b`: kbit/s of the channel a → b and of b → a, NONE where there is none."""
+
+    a: int
+    b: int
+    out: int
+    back: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """An affinity: `members` share one site or node, or no two do."""
+
+    members: tuple[int, ...]
+    scope: Scope
+    anti: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instance:
+    """F functions, N nodes, S sites, A arcs, P pools, E endpoints, L layers of images."""
+
+    request: Request
+    residual: Residual
+    policy: Policy
+    free: Ints  # (N, 2) less headroom
+    pool_free: Ints  # (P,) less headroom
+    demand: Ints  # (F, 2)
+    allowed: Bools  # (F, N) class, allowed sites, guests' isolation, delay class; room for the function alone
+    node_cost: Floats  # (F, N) bid price, watts of the load, disruption
+    wake: Floats  # (N,) watts of a node that sleeps
+    opening: Floats  # (S,) cost of a site used
+    endpoint_site: Ints  # (E,)
+    endpoint_node: Ints  # (E,) NONE where not given
+    conflict: Bools  # (F, F) isolation keeps the two off one node
+    flows: tuple[Flow, ...]
+    groups: tuple[Group, ...]
+    reverse: Ints  # (A,) the arc the other way, NONE if there is none
+    price: Floats  # (A,) of one kbit/s, the traffic dial and the bid price
+    layer_cost: Floats  # (L,)
+    fetch: Bools  # (F, N, L) layers the function alone makes the node fetch
+
+    @classmethod
+    def of(cls, residual: Residual, request: Request, policy: Policy) -> "Instance":
+        """Compile; ValueError where the request names a site or node the topology does not have."""
+        topology, usable = residual.topology, residual.with_headroom(policy)
+        functions = request.functions
+        demand = np.array([(function.cpu_m, function.memory_mib) for function in functions], dtype=np.int64)
+        room = (usable.node_free[None] >= demand[:, None]).all(axis=2)
+        layer_cost, fetch = _layers(residual, functions, policy)
+        return cls(
+            request=request,
+            residual=residual,
+            policy=policy,
+            free=usable.node_free,
+            pool_free=usable.pool_free,
+            demand=demand,
+            allowed=_admitted(residual, request) & room,
+            node_cost=_node_cost(residual, request, policy, demand),
+            wake=_wake(residual, policy),
+            opening=_opening(residual, policy),
+            endpoint_site=_endpoints(topology, request)[0],
+            endpoint_node=_endpoints(topology, request)[1],
+            conflict=np.array([[not may_share(one, "", other, "") for other in functions] for one in functions]),
+            flows=_flows(request),
+            groups=_groups(request),
+            reverse=_reverse(topology),
+            price=_price(residual, policy),
+            layer_cost=layer_cost,
+            fetch=fetch,
+        )
+
+    @property
+    def topology(self) -> Topology:
+        """The network below."""
+        return self.residual.topology
+
+    @property
+    def count(self) -> int:
+        """F, the number of functions."""
+        return len(self.demand)
+
+    def weights(self, out: Ints, back: Ints, pool_free: Ints) -> Floats:
+        """What the arcs cost searches that carry `out` (R,) kbit/s along and `back` (R,) against an arc, NONE for no
+        channel: (R, A), inf where `pool_free` (R, P) has not the room."""
+        topology = self.topology
+        room = pool_free[:, topology.arc_pool]
+        along, against = (out > NONE)[:, None], (back > NONE)[:, None]
+        cost = along * (self.policy.latency * topology.arc_delay) + np.maximum(out, 0)[:, None] * self.price
+        usable = ~along | (room >= out[:, None])
+        if against.any():
+            other = self.reverse
+            there = other >= 0
+            cost = cost + against * (self.policy.latency * np.where(there, topology.arc_delay[other], 0))
+            cost = cost + np.maximum(back, 0)[:, None] * self.price[other]
+            usable &= ~against | (there & (room[:, other] >= back[:, None]))
+            one_pool = there & (topology.arc_pool[other] == topology.arc_pool)
+            usable &= ~(along & against & one_pool) | (room >= (out + back)[:, None])
+        return np.where(usable, cost, np.inf)
+
+    def reserve(self, pool_free: Ints, path: Sequence[int], out: int, back: int, sign: int = 1) -> bool:
+        """Take (or, with `sign` -1, return) what a flow uses along `path` in place; False, untouched, if it lacks."""
+        taken = np.zeros_like(pool_free)
+        pools = self.topology.arc_pool
+        for arc in path:
+            taken[pools[arc]] += max(out, 0)
+            if back > NONE:
+                taken[pools[self.reverse[arc]]] += back
+        if sign > 0 and (taken > pool_free).any():
+            return False
+        pool_free -= sign * taken
+        return True
+
+    def path_cost(self, flow: Flow, path: Sequence[int]) -> float:
+        """What the flow's channels cost on these arcs, from `a` to `b`."""
+        cost = 0.0
+        for kbps, arcs in ((flow.out, path), (flow.back, [int(self.reverse[arc]) for arc in path])):
+            if kbps > NONE:
+                cost += sum(self.policy.latency * float(self.topology.arc_delay[arc]) for arc in arcs)
+                cost += sum(kbps * float(self.price[arc]) for arc in arcs)
+        return cost
+
+    def path_delay(self, flow: Flow, path: Sequence[int]) -> int:
+        """The sum of the delays of the flow's channels on these arcs, in microseconds."""
+        channels = ((flow.out > NONE, path), (flow.back > NONE, [self.reverse[arc] for arc in path]))
+        return sum(int(self.topology.arc_delay[arc]) for has, arcs in channels if has for arc in arcs)
+
+    def assignment_cost(self, nodes: Ints, functions: Ints | None = None) -> float:
+        """All of the objective but the paths, for the node of every function (or of those `functions` alone)."""
+        functions = np.arange(self.count) if functions is None else functions
+        used = np.unique(nodes[functions])
+        cost = float(self.node_cost[functions, nodes[functions]].sum()) + float(self.wake[used].sum())
+        cost += float(self.opening[np.unique(self.topology.node_site[used])].sum())
+        if len(self.layer_cost):
+            fetched = np.zeros(self.fetch.shape[1:], dtype=bool)
+            for function in functions:
+                fetched[nodes[function]] |= self.fetch[function, nodes[function]]
+            cost += float((fetched @ self.layer_cost).sum())
+        return cost
+
+    def finish(
+        self,
+        nodes: Sequence[int],
+        paths: Sequence[Sequence[int]],
+        *,
+        lower_bound: float,
+        solver: str,
+        started: float,
+        explanation: tuple[str, ...] = (),
+    ) -> Placement:
+        """The placement of functions on `nodes` with every flow on its `paths` (arcs from `a` to `b`)."""
+        objective = self.assignment_cost(np.asarray(nodes, dtype=np.int64))
+        objective += sum(self.path_cost(flow, path) for flow, path in zip(self.flows, paths, strict=True))
+        names = self.topology.nodes
+        return Placement(
+            request=self.request,
+            assignment={
+                function.name: names[node].name for function, node in zip(self.request.functions, nodes, strict=True)
+            },
+            paths=self._channel_paths(nodes, paths),
+            objective=objective,
+            lower_bound=min(lower_bound, objective),
+            solver=solver,
+            milliseconds=(perf_counter() - started) * 1000,
+            explanation=explanation,
+        )
+
+    def site_of(self, member: int, nodes: Sequence[int]) -> int:
+        """The site of a member when functions run on `nodes`."""
+        if member < self.count:
+            return int(self.topology.node_site[nodes[member]])
+        return int(self.endpoint_site[member - self.count])
+
+    def _channel_paths(
+        self, nodes: Sequence[int], paths: Sequence[Sequence[int]]
+    ) -> dict[tuple[str, str], tuple[str, ...]]:
+        members = [*(item.name for item in self.request.functions), *(item.name for item in self.request.endpoints)]
+        named = dict[tuple[str, str], tuple[str, ...]]()
+        for flow, path in zip(self.flows, paths, strict=True):
+            at = [self.site_of(flow.a, nodes), *(int(self.topology.arc_target[arc]) for arc in path)]
+            sites = tuple(self.topology.sites[site].name for site in at)
+            if flow.out > NONE:
+                named[members[flow.a], members[flow.b]] = sites
+            if flow.back > NONE:
+                named[members[flow.b], members[flow.a]] = sites[::-1]
+        return named
+
+
+def _admitted(residual: Residual, request: Request) -> Bools:
+    """(F, N): class, allowed sites, isolation of the guests, delay from the anchor. Equal functions are asked once."""
+    topology, known = residual.topology, dict[tuple[object, ...], Bools]()
+    delay = _anchor_delay(topology, request)
+    rows = []
+    for function in request.functions:
+        kind = (function.compute_class, function.sites, function.isolation)
+        if kind not in known:
+            everywhere = range(len(topology.nodes))
+            known[kind] = np.array([residual.admits(node, function, request.tenant) for node in everywhere], dtype=bool)
+        near = True if function.max_delay_us is None else delay[topology.node_site] <= function.max_delay_us
+        rows.append(known[kind] & near)
+    return np.array(rows).reshape(len(rows), len(topology.nodes))
+
+
+def _anchor_delay(topology: Topology, request: Request) -> Floats:
+    """(S,) the least delay from the anchor over the links that are up, in microseconds; zeros without an anchor."""
+    anchor = next((endpoint.site for endpoint in request.endpoints if endpoint.name == request.anchor), None)
+    if anchor is None:
+        return np.zeros(len(topology.sites))
+    source = np.array([topology.site_index[anchor]])
+    delays = routes.distances(topology, source, topology.arc_delay[None].astype(float))[0]
+    return np.asarray(np.floor(delays))  # less what routes add per hop
+
+
+def _node_cost(residual: Residual, request: Request, policy: Policy, demand: Ints) -> Floats:
+    """(F, N): the terms of the objective that one function on one node adds whatever the others do."""
+    topology = residual.topology
+    cost = np.zeros((len(demand), len(topology.nodes)))
+    if policy.acceptance:
+        capacity, free = _by_site(topology, topology.node_capacity), _by_site(topology, residual.node_free)
+        used = 1 - np.divide(free, capacity, out=np.ones_like(capacity), where=capacity > 0)
+        bid = np.divide(policy.price_base**used - 1, capacity, out=np.zeros_like(capacity), where=capacity > 0)
+        cost += policy.acceptance * (demand[:, None] * bid[topology.node_site][None]).sum(axis=2)
+    if policy.watts:
+        span = np.array([node.power.peak - node.power.idle for node in topology.nodes])
+        share = np.divide(span, topology.node_capacity[:, 0], out=np.zeros_like(span), where=span > 0)
+        cost += policy.watts * demand[:, :1] * share[None]
+    for number, function in enumerate(request.functions):
+        if policy.disruption and function.name in request.running:
+            here = topology.node_index.get(request.running[function.name], NONE)
+            cost[number] += policy.disruption * function.memory_mib * (np.arange(len(topology.nodes)) != here)
+    return cost
+
+
+def _by_site(topology: Topology, amounts: Ints) -> Floats:
+    """(S, 2) sums over the nodes of a site."""
+    sums = np.zeros((len(topology.sites), 2))
+    np.add.at(sums, topology.node_site, amounts)
+    return sums
+
+
+def _wake(residual: Residual, policy: Policy) -> Floats:
+    nodes = enumerate(residual.topology.nodes)
+    return np.array([0.0 if residual.awake(number) else policy.watts * node.power.idle for number, node in nodes])
+
+
+def _opening(residual: Residual, policy: Policy) -> Floats:
+    capacity = _by_site(residual.topology, residual.topology.node_capacity)[:, 0]
+    free = _by_site(residual.topology, residual.node_free)[:, 0]
+    share = np.divide(free, capacity, out=np.zeros_like(free), where=capacity > 0)
+    return np.asarray(policy.opening * 100 * share)
+
+
+def _price(residual: Residual, policy: Policy) -> Floats:
+    topology = residual.topology
+    used = 1 - residual.pool_free / np.maximum(topology.pool_capacity, 1)
+    return np.asarray(policy.traffic * policy.price_base ** used[topology.arc_pool])
+
+
+def _endpoints(topology: Topology, request: Request) -> tuple[Ints, Ints]:
+    """The sites and nodes of the endpoints."""
+    for endpoint in request.endpoints:
+        owner = f"Request {request.name}: endpoint {endpoint.name!r}"
+        if endpoint.site not in topology.site_index:
+            raise ValueError(f"{owner} is at site {endpoint.site!r}, which the topology does not have")
+        if endpoint.node and endpoint.node not in topology.node_index:
+            raise ValueError(f"{owner} is on node {endpoint.node!r}, which the topology does not have")
+    sites = [topology.site_index[endpoint.site] for endpoint in request.endpoints]
+    nodes = [topology.node_index.get(endpoint.node, NONE) for endpoint in request.endpoints]
+    return np.array(sites, dtype=np.int64), np.array(nodes, dtype=np.int64)
+
+
+def _flows(request: Request) -> tuple[Flow, ...]:
+    members = [*(item.name for item in request.functions), *(item.name for item in request.endpoints)]
+    number = {name: index for index, name in enumerate(members)}
+    asked = {(number[item.source], number[item.target]): item.bandwidth_kbps for item in request.channels}
+    return tuple(
+        Flow(a, b, kbps, asked.get((b, a), NONE)) for (a, b), kbps in asked.items() if a < b or (b, a) not in asked
+    )
+
+
+def _groups(request: Request) -> tuple[Group, ...]:
+    members = [*(item.name for item in request.functions), *(item.name for item in request.endpoints)]
+    return tuple(
+        Group(tuple(sorted(members.index(name) for name in item.members)), item.scope, item.anti)
+        for item in request.affinities
+    )
+
+
+def _reverse(topology: Topology) -> Ints:
+    index: Mapping[tuple[int, int], int] = topology.arc_index
+    ends = zip(topology.arc_source.tolist(), topology.arc_target.tolist(), strict=True)
+    return np.array([index.get((b, a), NONE) for a, b in ends], dtype=np.int64)
+
+
+def _layers(residual: Residual, functions: Sequence[Function], policy: Policy) -> tuple[Floats, Bools]:
+    """(L,) price of every layer asked for; (F, N, L) who makes which node fetch it. L = 0 when pulls cost nothing."""
+    nodes = range(len(residual.topology.nodes))
+    images = {item.image for item in functions if item.image is not None and policy.pull}
+    layers = sorted({layer for image in images for layer in image.layers}, key=lambda layer: layer.digest)
+    missing = {
+        (image, layer): [residual.missing_mib(node, (replace(image, layers=(layer,)),)) > 0 for node in nodes]
+        for image in images
+        for layer in image.layers
+    }
+    fetch = np.zeros((len(functions), len(nodes), len(layers)), dtype=bool)
+    for f, function in enumerate(functions):
+        for number, layer in enumerate(layers):
+            if function.image is not None and (function.image, layer) in missing:
+                fetch[f, :, number] = missing[function.image, layer]
+    return policy.pull * np.array([layer.mib for layer in layers], dtype=float), fetch
