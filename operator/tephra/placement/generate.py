@@ -124,7 +124,7 @@ def instance(rng: Generator, topology: Topology | None = None) -> tuple[Residual
     if topology is None:
         sites = int(rng.integers(12, 41))
         kbps = int(rng.choice((100_000, 10_000_000, 10_000_000, 10_000_000)))
-        topology = waxman(rng, sites, alpha=6 / sites, kbps=kbps)
+        topology = waxman(rng, sites, 4000, alpha=6 / sites, kbps=kbps)
     topology = with_data_centres(rng, topology, int(rng.integers(4, 13)), int(rng.integers(1, 4)))
     residual = loaded(rng, topology, 0.5, 1.0)
     request = chain(rng, "chain", topology, int(rng.integers(3, 31)))
