@@ -72,30 +72,20 @@ static void extract_arp(const struct cursor *c, struct flow *flow, struct layers
     flow->nd_sll_present = flow->nd_tll_present = 1;
 }
 
-static void extract_nd_options(struct cursor *c, struct flow *flow) {
-    while (has(c, ND_OPTION_LEN)) {
-        const uint8_t *option = here(c);
-        uint32_t length = option[1] * 8U;
-        if (!length || !has(c, length)) {
-            return;
-        }
-        if (option[0] == ND_OPTION_SLL && flow->tp_src == RTE_BE16(ICMPV6_ND_SOLICIT)) {
-            memcpy(flow->nd_sll, option + 2, 6);
-            flow->nd_sll_present = 1;
-        } else if (option[0] == ND_OPTION_TLL && flow->tp_src == RTE_BE16(ICMPV6_ND_ADVERT)) {
-            memcpy(flow->nd_tll, option + 2, 6);
-            flow->nd_tll_present = 1;
-        }
-        c->at += length;
+static void extract_nd(const struct cursor *c, struct flow *flow) {
+    bool solicit = flow->tp_src == RTE_BE16(ICMPV6_ND_SOLICIT);
+    if ((!solicit && flow->tp_src != RTE_BE16(ICMPV6_ND_ADVERT)) || !has(c, ND_LEN)) {
+        return;
     }
-}
-
-static void extract_nd(struct cursor *c, struct flow *flow) {
-    bool is_nd = flow->tp_src == RTE_BE16(ICMPV6_ND_SOLICIT) || flow->tp_src == RTE_BE16(ICMPV6_ND_ADVERT);
-    if (is_nd && has(c, ND_LEN)) {
-        memcpy(flow->nd_target, here(c) + ND_TARGET, 16);
-        c->at += ND_LEN;
-        extract_nd_options(c, flow);
+    memcpy(flow->nd_target, here(c) + ND_TARGET, 16);
+    uint8_t wanted = solicit ? ND_OPTION_SLL : ND_OPTION_TLL;
+    const uint8_t *option = nd_option(here(c) + ND_LEN, c->data + c->end, wanted);
+    if (option && solicit) {
+        memcpy(flow->nd_sll, option + 2, 6);
+        flow->nd_sll_present = 1;
+    } else if (option) {
+        memcpy(flow->nd_tll, option + 2, 6);
+        flow->nd_tll_present = 1;
     }
 }
 
@@ -104,7 +94,7 @@ static void extract_icmp(const struct cursor *c, struct flow *flow) {
     flow->tp_dst = rte_cpu_to_be_16(here(c)[1]);
 }
 
-static void extract_l4(struct cursor *c, struct flow *flow, struct layers *layers) {
+static void extract_l4(const struct cursor *c, struct flow *flow, struct layers *layers) {
     bool v6 = flow->eth_type == RTE_BE16(ETH_TYPE_IPV6);
     uint32_t length = l4_header_length(flow->ip_proto, v6);
     if (!length || !has(c, length)) {
@@ -167,27 +157,6 @@ static void extensions_note(struct extensions *x, uint16_t flag) {
     }
     if (flag != OFPIEH_HOP || x->stage == 1) { /* hop-by-hop counts as the first header only */
         x->flags |= flag;
-    }
-}
-
-static uint16_t extension_flag(uint8_t next_header) {
-    switch (next_header) {
-    case IP_PROTO_HOPOPTS:
-        return OFPIEH_HOP;
-    case IP_PROTO_ROUTING:
-        return OFPIEH_ROUTER;
-    case IP_PROTO_FRAGMENT:
-        return OFPIEH_FRAG;
-    case IP_PROTO_DSTOPTS:
-        return OFPIEH_DEST;
-    case IP_PROTO_AH:
-        return OFPIEH_AUTH;
-    case IP_PROTO_ESP:
-        return OFPIEH_ESP;
-    case IP_PROTO_NONE:
-        return OFPIEH_NONEXT;
-    default:
-        return 0;
     }
 }
 

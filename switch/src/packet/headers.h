@@ -4,6 +4,7 @@
 #define QUAKE_PACKET_HEADERS_H 1
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -76,8 +77,10 @@
 
 #define IP_PROTO_HOPOPTS 0
 #define IP_PROTO_ICMP 1
+#define IP_PROTO_IPIP 4
 #define IP_PROTO_TCP 6
 #define IP_PROTO_UDP 17
+#define IP_PROTO_IPV6 41
 #define IP_PROTO_ROUTING 43
 #define IP_PROTO_FRAGMENT 44
 #define IP_PROTO_ESP 50
@@ -155,6 +158,28 @@ static inline uint32_t l4_header_length(uint8_t ip_proto, bool v6) {
     }
 }
 
+/* The OFPIEH_* that an IPv6 next-header value stands for; 0: not an extension header. */
+static inline uint16_t extension_flag(uint8_t next_header) {
+    switch (next_header) {
+    case IP_PROTO_HOPOPTS:
+        return OFPIEH_HOP;
+    case IP_PROTO_ROUTING:
+        return OFPIEH_ROUTER;
+    case IP_PROTO_FRAGMENT:
+        return OFPIEH_FRAG;
+    case IP_PROTO_DSTOPTS:
+        return OFPIEH_DEST;
+    case IP_PROTO_AH:
+        return OFPIEH_AUTH;
+    case IP_PROTO_ESP:
+        return OFPIEH_ESP;
+    case IP_PROTO_NONE:
+        return OFPIEH_NONEXT;
+    default:
+        return 0;
+    }
+}
+
 /* Bytes of the extension header `flag` (an OFPIEH_* with a length of its own) at `at`. */
 static inline uint32_t ipv6_extension_length(uint16_t flag, const uint8_t *at) {
     switch (flag) {
@@ -165,6 +190,17 @@ static inline uint32_t ipv6_extension_length(uint16_t flag, const uint8_t *at) {
     default:
         return (at[1] + 1U) * 8;
     }
+}
+
+/* The first option `wanted` of those between `at` and `end`, or NULL; its address lies at offset 2. */
+static inline const uint8_t *nd_option(const uint8_t *at, const uint8_t *end, uint8_t wanted) {
+    while (end - at >= ND_OPTION_LEN && at[1] && at[1] * 8 <= end - at) {
+        if (at[0] == wanted) {
+            return at;
+        }
+        at += at[1] * 8;
+    }
+    return NULL;
 }
 
 #endif
