@@ -16,7 +16,8 @@ class Task:
     """One call of a function: `type` names the image it needs, `work_mi` its length in million instructions.
 
     `usage_m` is the share of a core it takes while it runs (millicores), `input_bytes` what it reads from the file
-    server before it starts.
+    server before it starts. `measured_us` gives its time on a vCPU by name where that was measured; elsewhere the time
+    is `work_mi` over the vCPU's speed.
     """
 
     name: str
@@ -24,10 +25,14 @@ class Task:
     work_mi: int
     usage_m: int = 1000
     input_bytes: int = 0
+    measured_us: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _positive(f"task {self.name}", work_mi=self.work_mi, usage_m=self.usage_m)
         _not_negative(f"task {self.name}", input_bytes=self.input_bytes)
+        for vcpu, time in self.measured_us.items():
+            _positive(f"task {self.name} on {vcpu}", measured_us=time)
+        object.__setattr__(self, "measured_us", MappingProxyType(dict(self.measured_us)))
 
 
 @dataclass(frozen=True, slots=True)

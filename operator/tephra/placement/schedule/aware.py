@@ -1,0 +1,180 @@
+"""Ours: knows which images are where and that the repository serves one transfer at a time. Neighbours: `timeline`.
+
+Images are prefetched: every transfer a schedule needs starts as soon as the repository is free, in an order that is
+part of the search, instead of when a function is about to start. Two local searches, deterministic for a seed: the
+first is over the list of transfers (which image goes to which VM, in what order), each list judged by a list schedule
+that shares what is fetched; the second moves the functions of the critical path between vCPUs and in order. The plans
+of HEFT, PEFT and SF-CUV are among the starting points, so the result is never later than theirs under the same limit.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tephra.placement.schedule.bounds import lower_bound
+from tephra.placement.schedule.heft import earliest_finish, heft
+from tephra.placement.schedule.levels import bottom_levels
+from tephra.placement.schedule.peft import peft
+from tephra.placement.schedule.problem import Problem
+from tephra.placement.schedule.result import Schedule, named
+from tephra.placement.schedule.sf_cuv import sf_cuv
+from tephra.placement.schedule.timeline import Partial, Plan, Pull, arrivals
+
+Pulls = tuple[Pull, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A complete schedule: its transfers in order, its decisions, and the times that follow from them."""
+
+    pulls: Pulls
+    plan: Plan
+    partial: Partial
+
+    @property
+    def cost(self) -> tuple[int, int, int]:
+        """Makespan, vCPUs, instances (a type on a vCPU): the earlier decides."""
+        image = self.partial.problem.image
+        instances = {(image[task], vcpu) for task, vcpu in enumerate(self.partial.vcpu)}
+        return self.partial.makespan, len(self.partial.used), len(instances)
+
+
+def aware(problem: Problem, *, limit: int | None = None, seed: int = 0, effort: int = 400) -> Schedule:
+    """A schedule of small makespan on at most `limit` vCPUs (None: all); `effort` bounds the trials of each search."""
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; a schedule needs at least one vCPU")
+    source, bound = random.Random(seed), lower_bound(problem)
+    best = min(_starts(problem, limit), key=lambda candidate: candidate.cost)
+    best = _search_pulls(problem, best, limit, source, effort, bound)
+    best = _search_plan(problem, best, limit, source, effort, bound)
+    times = {pull: at for pull, at in arrivals(problem, best.pulls).items() if pull in _needed(problem, best.plan)}
+    return named(problem, best.partial.vcpu, best.partial.start, times, bound=bound, solver="aware")
+
+
+def _starts(problem: Problem, limit: int | None) -> Iterator[Candidate]:
+    """Everything missing on one VM, for each VM; and the plans of the literature that keep the limit."""
+    for vm in range(len(problem.vms)):
+        yield _listed(problem, tuple(_on_one_vm(problem, vm)), limit)
+    for plan in (heft(problem), peft(problem), sf_cuv(problem)):
+        if limit is None or len(set(plan.vcpu)) <= limit:
+            yield _decoded(problem, tuple(_needed(problem, plan)), plan)
+
+
+def _on_one_vm(problem: Problem, vm: int) -> Iterable[Pull]:
+    """The images that are not there yet, those of the longest way to the end first."""
+    rank = bottom_levels(problem)
+    tasks = sorted(problem.topological, key=lambda task: -rank[task])
+    images = dict.fromkeys(problem.image[task] for task in tasks)
+    return ((image, vm) for image in images if problem.pull[image][vm])
+
+
+def _needed(problem: Problem, plan: Plan) -> dict[Pull, None]:
+    """The transfers of a plan in the order in which its tasks start."""
+    pulls = ((problem.image[task], problem.vm[plan.vcpu[task]]) for task in plan.order)
+    return dict.fromkeys(pull for pull in pulls if problem.pull[pull[0]][pull[1]])
+
+
+def _listed(problem: Problem, pulls: Pulls, limit: int | None) -> Candidate:
+    """By upward rank to the earliest finish, on VMs that get the image."""
+    rank = bottom_levels(problem)
+    partial = Partial(problem, arrivals(problem, pulls), limit)
+    for task in sorted(problem.topological, key=lambda task: -rank[task]):
+        partial.place(task, earliest_finish(partial, task))
+    return Candidate(pulls, partial.plan(), partial)
+
+
+def _decoded(problem: Problem, pulls: Pulls, plan: Plan) -> Candidate:
+    """The plan's tasks, in its order and on its vCPUs, each as early as possible."""
+    partial = Partial(problem, arrivals(problem, pulls))
+    for task in plan.order:
+        partial.place(task, plan.vcpu[task])
+    return Candidate(pulls, plan, partial)
+
+
+def _search_pulls(
+    problem: Problem, best: Candidate, limit: int | None, source: random.Random, effort: int, bound: int
+) -> Candidate:
+    """First improvement over neighbouring lists, until none of them is better."""
+    trials = effort
+    improved = True
+    while improved and best.cost[0] > bound:
+        improved = False
+        neighbours = list(_neighbours(problem, best.pulls))
+        source.shuffle(neighbours)
+        for pulls in neighbours:
+            if not trials:
+                return best
+            trials -= 1
+            trial = _listed(problem, pulls, limit)
+            if trial.cost < best.cost:
+                best, improved = trial, True
+                break
+    return best
+
+
+def _neighbours(problem: Problem, pulls: Pulls) -> Iterator[Pulls]:
+    """Lists with one transfer more, one less, one to another VM, or two neighbours exchanged."""
+    missing = [(image, vm) for image, times in enumerate(problem.pull) for vm, time in enumerate(times) if time]
+    for pull in (pull for pull in missing if pull not in pulls):
+        for at in range(len(pulls) + 1):
+            yield (*pulls[:at], pull, *pulls[at:])
+        for at in (at for at, (image, _) in enumerate(pulls) if image == pull[0]):
+            yield (*pulls[:at], pull, *pulls[at + 1 :])
+    for at in range(len(pulls)):
+        rest = (*pulls[:at], *pulls[at + 1 :])
+        if pulls[at][0] in {image for image, _ in rest}:
+            yield rest
+        if at:
+            yield (*pulls[: at - 1], pulls[at], pulls[at - 1], *pulls[at + 1 :])
+
+
+def _search_plan(
+    problem: Problem, best: Candidate, limit: int | None, source: random.Random, effort: int, bound: int
+) -> Candidate:
+    """Move a task of the critical path to another vCPU or place in the order; equal cost is accepted."""
+    for _ in range(effort):
+        if best.cost[0] <= bound:
+            break
+        task = source.choice(_critical(best.partial))
+        trial = _decoded(problem, best.pulls, _moved(best, task, limit, source))
+        if trial.cost <= best.cost:
+            best = trial
+    return best
+
+
+def _moved(candidate: Candidate, task: int, limit: int | None, source: random.Random) -> Plan:
+    """The plan with the task on a random vCPU that may run it, at a random place the graph allows."""
+    problem, plan = candidate.partial.problem, candidate.plan
+    vcpu = list(plan.vcpu)
+    vcpu[task] = source.choice(candidate.partial.candidates(task))
+    if limit is not None and len(set(vcpu)) > limit:
+        vcpu[task] = plan.vcpu[task]
+    order = [other for other in plan.order if other != task]
+    at = {other: place for place, other in enumerate(order)}
+    low = max((at[other] + 1 for other in problem.predecessors[task]), default=0)
+    high = min((at[other] for other in problem.successors[task]), default=len(order))
+    order.insert(source.randint(low, high), task)
+    return Plan(tuple(vcpu), tuple(order))
+
+
+def _critical(partial: Partial) -> list[int]:
+    """The tasks that the makespan hangs on: back from the last, over whatever each one waited for."""
+    problem = partial.problem
+    path = [max(range(len(problem.tasks)), key=lambda task: partial.end[task])]
+    while before := _waited_for(partial, path[-1]):
+        path.append(before[0])
+    return path
+
+
+def _waited_for(partial: Partial, task: int) -> Sequence[int]:
+    problem, vcpu, start = partial.problem, partial.vcpu[task], partial.start[task]
+    if not start:
+        return ()
+    beside = [other for other, on in enumerate(partial.vcpu) if on == vcpu and partial.end[other] == start]
+    data = [
+        other
+        for other in problem.predecessors[task]
+        if partial.end[other] + problem.transfer[other, task][problem.vm[partial.vcpu[other]]][problem.vm[vcpu]]
+        == start
+    ]
+    return data or beside
