@@ -221,10 +221,10 @@ def _spot(instance: Instance, partial: PartialMap, member: int, scope: Scope) ->
 def _added(instance: Instance, partial: PartialMap, function: int) -> Floats:
     """(N,) what placing the function adds to the objective, paths apart."""
     placed = partial.nodes[partial.nodes != NONE]
-    wake, opening = instance.wake.copy(), instance.opening.copy()
+    wake, opening = instance.adds.wake.copy(), instance.adds.opening.copy()
     wake[placed] = 0.0
     opening[instance.topology.node_site[placed]] = 0.0
-    added = instance.node_cost[function] + wake + opening[instance.topology.node_site]
+    added = instance.adds.place[function] + wake + opening[instance.topology.node_site]
     if len(instance.layer_cost):
         fetch = instance.fetch[function].copy()
         for other in np.flatnonzero(partial.nodes != NONE):

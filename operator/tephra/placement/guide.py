@@ -35,7 +35,7 @@ class Guide:
         topology = instance.topology
         alone = _alone(instance)
         hosts = np.flatnonzero(np.isfinite(alone).any(axis=0))
-        delays, prices = instance.policy.latency * topology.arc_delay.astype(float), instance.price
+        delays, prices = instance.adds.delay, instance.adds.kbps
         bandwidth = np.zeros(len(topology.sites))
         np.add.at(bandwidth, topology.arc_source, instance.pool_free[topology.arc_pool])
         cpu = np.bincount(topology.node_site, weights=instance.free[:, 0], minlength=len(topology.sites))
@@ -101,18 +101,18 @@ def lower_bound(guide: Guide) -> float:
     instance, attach = guide.instance, guide.start()
     nearest = np.where(np.isfinite(attach), attach, np.inf).min(axis=1, initial=np.inf)
     least = float(nearest.sum()) * (1 - 1e-7)  # less the weight that routes add per hop
-    step = instance.policy.latency * instance.topology.arc_delay
+    step = instance.adds.delay
     for flow in instance.flows:
         if max(flow.a, flow.b) < instance.count and guide.apart[flow.a, flow.b] and len(step):
             kbps, channels = max(flow.out, 0) + max(flow.back, 0), (flow.out > NONE) + (flow.back > NONE)
-            least += float((step * channels + kbps * instance.price).min())
+            least += float((step * channels + kbps * instance.adds.kbps).min())
     return least if np.isfinite(least) else 0.0
 
 
 def _alone(instance: Instance) -> Floats:
     """(F, S) least cost of a node that admits the function, inf where a site has none."""
     alone = np.full((instance.count, len(instance.topology.sites)), np.inf)
-    cost = np.where(instance.allowed, instance.node_cost, np.inf)
+    cost = np.where(instance.allowed, instance.adds.place, np.inf)
     for node, site in enumerate(instance.topology.node_site):
         alone[:, site] = np.minimum(alone[:, site], cost[:, node])
     return alone

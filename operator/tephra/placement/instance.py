@@ -1,9 +1,9 @@
 """A request on a residual under a policy, as arrays: what :mod:`.beam`, :mod:`.exact` and :mod:`.lns` search over.
 
-Members are numbered: functions 0..F-1 in the order of the request, endpoints after them. All traffic between two
-members is one :class:`Flow`, because a channel and its reverse follow the same sites. Capacities are less the headroom
-of the policy, prices are of the residual as it is (see the objective in :mod:`.model`). :func:`finish` turns a solver's
-nodes and arcs into a :class:`Placement` with the objective summed anew.
+What each choice costs comes from :mod:`.objective`. Members are numbered: functions 0..F-1 in the order of the request,
+endpoints after them. All traffic between two members is one :class:`Flow`, because a channel and its reverse follow the
+same sites. Capacities are less the headroom of the policy. :meth:`Instance.finish` turns a solver's nodes and arcs into
+a :class:`Placement`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,9 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from tephra.placement import routes
+from tephra.placement import objective, routes
 from tephra.placement.model import Function, Ints, Placement, Policy, Request, Scope, Topology
+from tephra.placement.objective import Terms
 from tephra.placement.residual import Residual, may_share
 
 Floats = NDArray[np.float64]
@@ -52,16 +53,13 @@ class Instance:
     pool_free: Ints  # (P,) less headroom
     demand: Ints  # (F, 2)
     allowed: Bools  # (F, N) class, allowed sites, guests' isolation, delay class; room for the function alone
-    node_cost: Floats  # (F, N) bid price, watts of the load, disruption
-    wake: Floats  # (N,) watts of a node that sleeps
-    opening: Floats  # (S,) cost of a site used
+    adds: Terms  # the objective, as what each choice adds
     endpoint_site: Ints  # (E,)
     endpoint_node: Ints  # (E,) NONE where not given
     conflict: Bools  # (F, F) isolation keeps the two off one node
     flows: tuple[Flow, ...]
     groups: tuple[Group, ...]
     reverse: Ints  # (A,) the arc the other way, NONE if there is none
-    price: Floats  # (A,) of one kbit/s, the traffic dial and the bid price
     layer_cost: Floats  # (L,)
     fetch: Bools  # (F, N, L) layers the function alone makes the node fetch
 
@@ -73,6 +71,8 @@ class Instance:
         demand = np.array([(function.cpu_m, function.memory_mib) for function in functions], dtype=np.int64)
         room = (usable.node_free[None] >= demand[:, None]).all(axis=2)
         layer_cost, fetch = _layers(residual, functions, policy)
+        adds = objective.terms(residual, request, policy)
+        endpoint_site, endpoint_node = _endpoints(topology, request)
         return cls(
             request=request,
             residual=residual,
@@ -81,16 +81,13 @@ class Instance:
             pool_free=usable.pool_free,
             demand=demand,
             allowed=_admitted(residual, request) & room,
-            node_cost=_node_cost(residual, request, policy, demand),
-            wake=_wake(residual, policy),
-            opening=_opening(residual, policy),
-            endpoint_site=_endpoints(topology, request)[0],
-            endpoint_node=_endpoints(topology, request)[1],
+            adds=adds,
+            endpoint_site=endpoint_site,
+            endpoint_node=endpoint_node,
             conflict=np.array([[not may_share(one, "", other, "") for other in functions] for one in functions]),
             flows=_flows(request),
             groups=_groups(request),
             reverse=_reverse(topology),
-            price=_price(residual, policy),
             layer_cost=layer_cost,
             fetch=fetch,
         )
@@ -111,13 +108,13 @@ class Instance:
         topology = self.topology
         room = pool_free[:, topology.arc_pool]
         along, against = (out > NONE)[:, None], (back > NONE)[:, None]
-        cost = along * (self.policy.latency * topology.arc_delay) + np.maximum(out, 0)[:, None] * self.price
+        cost = along * (self.adds.delay) + np.maximum(out, 0)[:, None] * self.adds.kbps
         usable = ~along | (room >= out[:, None])
         if against.any():
             other = self.reverse
             there = other >= 0
-            cost = cost + against * (self.policy.latency * np.where(there, topology.arc_delay[other], 0))
-            cost = cost + np.maximum(back, 0)[:, None] * self.price[other]
+            cost = cost + against * (np.where(there, self.adds.delay[other], 0.0))
+            cost = cost + np.maximum(back, 0)[:, None] * self.adds.kbps[other]
             usable &= ~against | (there & (room[:, other] >= back[:, None]))
             one_pool = there & (topology.arc_pool[other] == topology.arc_pool)
             usable &= ~(along & against & one_pool) | (room >= (out + back)[:, None])
@@ -141,8 +138,8 @@ class Instance:
         cost = 0.0
         for kbps, arcs in ((flow.out, path), (flow.back, [int(self.reverse[arc]) for arc in path])):
             if kbps > NONE:
-                cost += sum(self.policy.latency * float(self.topology.arc_delay[arc]) for arc in arcs)
-                cost += sum(kbps * float(self.price[arc]) for arc in arcs)
+                cost += sum(float(self.adds.delay[arc]) for arc in arcs)
+                cost += sum(kbps * float(self.adds.kbps[arc]) for arc in arcs)
         return cost
 
     def path_delay(self, flow: Flow, path: Sequence[int]) -> int:
@@ -154,8 +151,8 @@ class Instance:
         """All of the objective but the paths, for the node of every function (or of those `functions` alone)."""
         functions = np.arange(self.count) if functions is None else functions
         used = np.unique(nodes[functions])
-        cost = float(self.node_cost[functions, nodes[functions]].sum()) + float(self.wake[used].sum())
-        cost += float(self.opening[np.unique(self.topology.node_site[used])].sum())
+        cost = float(self.adds.place[functions, nodes[functions]].sum()) + float(self.adds.wake[used].sum())
+        cost += float(self.adds.opening[np.unique(self.topology.node_site[used])].sum())
         if len(self.layer_cost):
             fetched = np.zeros(self.fetch.shape[1:], dtype=bool)
             for function in functions:
@@ -174,8 +171,8 @@ class Instance:
         explanation: tuple[str, ...] = (),
     ) -> Placement:
         """The placement of functions on `nodes` with every flow on its `paths` (arcs from `a` to `b`)."""
-        objective = self.assignment_cost(np.asarray(nodes, dtype=np.int64))
-        objective += sum(self.path_cost(flow, path) for flow, path in zip(self.flows, paths, strict=True))
+        value = self.assignment_cost(np.asarray(nodes, dtype=np.int64))
+        value += sum(self.path_cost(flow, path) for flow, path in zip(self.flows, paths, strict=True))
         names = self.topology.nodes
         return Placement(
             request=self.request,
@@ -183,8 +180,8 @@ class Instance:
                 function.name: names[node].name for function, node in zip(self.request.functions, nodes, strict=True)
             },
             paths=self._channel_paths(nodes, paths),
-            objective=objective,
-            lower_bound=min(lower_bound, objective),
+            objective=value,
+            lower_bound=min(lower_bound, value),
             solver=solver,
             milliseconds=(perf_counter() - started) * 1000,
             explanation=explanation,
@@ -234,51 +231,6 @@ def _anchor_delay(topology: Topology, request: Request) -> Floats:
     source = np.array([topology.site_index[anchor]])
     delays = routes.distances(topology, source, topology.arc_delay[None].astype(float))[0]
     return np.asarray(np.floor(delays))  # less what routes add per hop
-
-
-def _node_cost(residual: Residual, request: Request, policy: Policy, demand: Ints) -> Floats:
-    """(F, N): the terms of the objective that one function on one node adds whatever the others do."""
-    topology = residual.topology
-    cost = np.zeros((len(demand), len(topology.nodes)))
-    if policy.acceptance:
-        capacity, free = _by_site(topology, topology.node_capacity), _by_site(topology, residual.node_free)
-        used = 1 - np.divide(free, capacity, out=np.ones_like(capacity), where=capacity > 0)
-        bid = np.divide(policy.price_base**used - 1, capacity, out=np.zeros_like(capacity), where=capacity > 0)
-        cost += policy.acceptance * (demand[:, None] * bid[topology.node_site][None]).sum(axis=2)
-    if policy.watts:
-        span = np.array([node.power.peak - node.power.idle for node in topology.nodes])
-        share = np.divide(span, topology.node_capacity[:, 0], out=np.zeros_like(span), where=span > 0)
-        cost += policy.watts * demand[:, :1] * share[None]
-    for number, function in enumerate(request.functions):
-        if policy.disruption and function.name in request.running:
-            here = topology.node_index.get(request.running[function.name], NONE)
-            cost[number] += policy.disruption * function.memory_mib * (np.arange(len(topology.nodes)) != here)
-    return cost
-
-
-def _by_site(topology: Topology, amounts: Ints) -> Floats:
-    """(S, 2) sums over the nodes of a site."""
-    sums = np.zeros((len(topology.sites), 2))
-    np.add.at(sums, topology.node_site, amounts)
-    return sums
-
-
-def _wake(residual: Residual, policy: Policy) -> Floats:
-    nodes = enumerate(residual.topology.nodes)
-    return np.array([0.0 if residual.awake(number) else policy.watts * node.power.idle for number, node in nodes])
-
-
-def _opening(residual: Residual, policy: Policy) -> Floats:
-    capacity = _by_site(residual.topology, residual.topology.node_capacity)[:, 0]
-    free = _by_site(residual.topology, residual.node_free)[:, 0]
-    share = np.divide(free, capacity, out=np.zeros_like(free), where=capacity > 0)
-    return np.asarray(policy.opening * 100 * share)
-
-
-def _price(residual: Residual, policy: Policy) -> Floats:
-    topology = residual.topology
-    used = 1 - residual.pool_free / np.maximum(topology.pool_capacity, 1)
-    return np.asarray(policy.traffic * policy.price_base ** used[topology.arc_pool])
 
 
 def _endpoints(topology: Topology, request: Request) -> tuple[Ints, Ints]:
