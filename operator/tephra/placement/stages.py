@@ -1,0 +1,260 @@
+"""A chain as stages over the sites that have nodes: what :mod:`.chain` searches, and the certified bound.
+
+Functions are numbered along the chain, 0..F-1; channel k leads to function k, channel 0 from the endpoint at the head
+and channel F to the one at the tail (absent channels cost nothing). H hosts are the sites with nodes. A run is a
+stretch i..j-1 of the chain on one host.
+
+The bound is a recursion from the end of the chain over runs, where every run meets its host as free as it is now, its
+memory and CPU in sum over the nodes. Any placement is a sequence of runs, a host that is visited again only finds less
+room, and a path costs no less than the cheapest with room for that channel alone: so no placement costs less. Costs of
+opening a site are the exception, for a second visit does not pay again: see :func:`lower_bound`.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tephra.placement import network, objective
+from tephra.placement.model import Channel, Function, Ints, Policy, Request, Topology
+from tephra.placement.network import Floats, Routes
+from tephra.placement.objective import Terms
+from tephra.placement.residual import Residual
+from tephra.placement.shapes import order
+
+Bools = NDArray[np.bool_]
+
+
+class Leg(NamedTuple):
+    """A channel between two stages and the paths it may take alone."""
+
+    channel: Channel
+    routes: Routes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stages:
+    """The compiled chain. Rows of F are along the chain."""
+
+    functions: tuple[Function, ...]
+    rank: tuple[int, ...]  # (F,) their places in the request
+    residual: Residual  # less the headroom
+    terms: Terms
+    hosts: Ints  # (H,) site indices
+    first: Ints  # (H + 1,) nodes first[h]..first[h + 1] - 1 are host h's
+    demand: Ints  # (F, 2)
+    allowed: Bools  # (F, N) may run there, and there is room for it alone
+    reach: Ints  # (F, H) a run from i on h ends at reach[i, h] at the latest, i where it cannot start
+    price: Floats  # (F + 1, H) least cost on the host of the functions before each
+    opening: Floats  # (H,) at least, for the first function there
+    legs: tuple[Leg | None, ...]  # (F + 1,)
+    head: Floats  # (H,) cost of channel 0
+    hops: tuple[Floats, ...]  # (F + 1) of (H, H): cost of channel k between hosts, inf on the diagonal
+    tail: Floats  # (H,) cost of channel F
+    ends: tuple[int, int]  # sites of the endpoints at head and tail, -1 where there is none
+
+
+class Bounds(NamedTuple):
+    """The recursion: least cost of what is still to come."""
+
+    rest: Floats  # (F + 1, H) functions before are placed, the last on h; the next runs elsewhere
+    start: Floats  # (F, H) a run starts at i on h, its opening and prices included
+
+
+def compile_chain(residual: Residual, request: Request, policy: Policy) -> Stages:
+    """The stages of a chain request on a topology with nodes; ValueError where an endpoint's site is not in it."""
+    topology, usable = residual.topology, residual.with_headroom(policy)
+    terms = objective.terms(residual, request, policy)
+    arcs = [(channel.source, channel.target) for channel in request.channels]
+    names = order([function.name for function in request.functions], (), arcs)
+    number = {function.name: place for place, function in enumerate(request.functions)}
+    rank = tuple(number[name] for name in names)
+    functions = tuple(request.functions[place] for place in rank)
+    demand = np.array([(function.cpu_m, function.memory_mib) for function in functions], dtype=np.int64)
+    hosts, counts = np.unique(topology.node_site, return_counts=True)
+    first = np.concatenate(([0], np.cumsum(counts)))
+    room = (usable.node_free[None] >= demand[:, None]).all(axis=2)
+    allowed = room & admitted(residual, request, functions)
+    at = np.logical_or.reduceat(allowed, first[:-1], axis=1)
+    legs = _legs(usable, request, names, policy, terms)
+    head_site, tail_site = _ends(topology, request, legs)
+    factor = 1.0 if policy.traffic else policy.latency
+    return Stages(
+        functions=functions,
+        rank=rank,
+        residual=usable,
+        terms=terms,
+        hosts=hosts,
+        first=first,
+        demand=demand,
+        allowed=allowed,
+        reach=_reach(demand, at, _free(usable, demand, first)),
+        price=_prices(terms.place[list(rank)], allowed, first),
+        opening=terms.opening[hosts] + np.minimum.reduceat(terms.wake, first[:-1]),
+        legs=legs,
+        head=_times(_from(legs[0], head_site, hosts), factor),
+        hops=_hops(legs, hosts, factor),
+        tail=_times(_to(legs[-1], tail_site, hosts), factor),
+        ends=(head_site, tail_site),
+    )
+
+
+def admitted(residual: Residual, request: Request, functions: tuple[Function, ...]) -> Bools:
+    """(F, N) compute class, allowed sites, the isolation of the guests, and the delay class."""
+    topology, anchor = residual.topology, request.anchor
+    site = next((endpoint.site for endpoint in request.endpoints if endpoint.name == anchor), None)
+    rows: dict[object, Bools] = {}
+    result = np.empty((len(functions), len(topology.nodes)), dtype=bool)
+    for place, function in enumerate(functions):
+        kind = (function.compute_class, function.sites, function.isolation, function.max_delay_us)
+        if kind not in rows:
+            nodes = range(len(topology.nodes))
+            rows[kind] = np.array([residual.admits(node, function, request.tenant) for node in nodes], dtype=bool)
+            if function.max_delay_us is not None and site is not None:
+                delay = network.anchor_delay(topology, _site(topology, request, site))
+                rows[kind] = rows[kind] & (delay[topology.node_site] <= function.max_delay_us)
+        result[place] = rows[kind]
+    return result
+
+
+def bounds(stages: Stages) -> Bounds:
+    """The recursion, with the costs of opening a host at every run."""
+    return _recursion(stages, stages.price, stages.opening)
+
+
+def lower_bound(stages: Stages, found: Bounds) -> float:
+    """The certified bound of the unrestricted problem; inf when no placement exists.
+
+    Without opening costs it is the recursion's. With them, a placement that visits no host twice still costs at least
+    that much; one that does has at least three runs, and pays for a host at least in proportion to the CPU it takes
+    there of what it could take.
+    """
+    single = float((stages.head + found.start[0]).min(initial=np.inf))
+    if not stages.opening.any() or single == np.inf:
+        return single
+    return min(single, _revisiting(stages))
+
+
+def _revisiting(stages: Stages) -> float:
+    """Least cost of a placement with at least three runs, opening costs spread over CPU."""
+    cpu, nothing = stages.demand[:, 0], np.zeros_like(stages.opening)
+    most = np.maximum(np.minimum(_per_host(stages.residual.node_free, stages.first)[:, 0], cpu.sum()), 1)
+    price = stages.price + np.concatenate(([0], np.cumsum(cpu)))[:, None] * (stages.opening / most)
+    one = _recursion(stages, price, nothing)
+    two = _recursion(stages, price, nothing, one.rest)
+    three = _recursion(stages, price, nothing, two.rest)
+    return float((stages.head + three.start[0]).min())
+
+
+def _recursion(stages: Stages, price: Floats, opening: Floats, after: Floats | None = None) -> Bounds:
+    """Least costs of one run and `after` (F + 1, H), the least of what follows; by default any number of runs."""
+    count, width = stages.reach.shape
+    rest, start = np.full((count + 1, width), np.inf), np.full((count, width), np.inf)
+    if after is None:
+        rest[count] = stages.tail
+    ahead = price + (rest if after is None else after)
+    place = np.arange(count + 1)[:, None]
+    for i in range(count - 1, -1, -1):
+        reach = stages.reach[i]
+        top = int(reach.max(initial=i))
+        if top == i:
+            continue
+        within = place[i + 1 : top + 1] <= reach
+        start[i] = opening + np.where(within, ahead[i + 1 : top + 1], np.inf).min(axis=0) - price[i]
+        if i:
+            rest[i] = (stages.hops[i] + start[i]).min(axis=1)
+        if i and after is None:
+            ahead[i] = price[i] + rest[i]
+    return Bounds(rest, start)
+
+
+def _per_host(amounts: Ints, first: Ints) -> Ints:
+    """(H, 2) sums over the nodes of each host."""
+    return np.asarray(np.add.reduceat(amounts, first[:-1], axis=0))
+
+
+def _free(usable: Residual, demand: Ints, first: Ints) -> Ints:
+    """(H, 2) free in sum over the nodes of a host; a node too small for every function counts for nothing."""
+    enough = (usable.node_free >= demand.min(axis=0)).all(axis=1)
+    return _per_host(np.where(enough[:, None], usable.node_free, 0), first)
+
+
+def _reach(demand: Ints, at: Bools, free: Ints) -> Ints:
+    """(F, H) how far a run may go: as long as the sums hold and every function may run there."""
+    count, width = at.shape
+    before = np.concatenate((np.zeros((1, 2), dtype=np.int64), np.cumsum(demand, axis=0)))
+    blocked = np.where(at, count, np.arange(count)[:, None])
+    reach = np.minimum.accumulate(blocked[::-1], axis=0)[::-1]
+    for resource in range(2):
+        limit = before[:-1, resource][:, None] + free[:, resource]
+        held = np.searchsorted(before[:, resource], limit.ravel(), side="right") - 1
+        reach = np.minimum(reach, held.reshape(count, width))
+    return np.asarray(reach)
+
+
+def _prices(place: Floats, allowed: Bools, first: Ints) -> Floats:
+    """(F + 1, H) least costs per function on the nodes of each host, summed along the chain."""
+    least = np.minimum.reduceat(np.where(allowed, place, np.inf), first[:-1], axis=1)
+    least = np.where(np.isfinite(least), least, 0.0)  # no run goes there: reach says so
+    return np.concatenate((np.zeros((1, least.shape[1])), np.cumsum(least, axis=0)))
+
+
+def _legs(
+    usable: Residual, request: Request, names: tuple[str, ...], policy: Policy, terms: Terms
+) -> tuple[Leg | None, ...]:
+    """The channels along the chain, each with the paths that have room for it alone: cheapest by delay, or by delay
+    and price where traffic has one."""
+    topology, place = usable.topology, {name: index for index, name in enumerate(names)}
+    legs: list[Leg | None] = [None] * (len(names) + 1)
+    known: dict[int, Routes] = {}
+    free = np.sort(usable.pool_free)
+    for channel in request.channels:
+        kbps = channel.bandwidth_kbps
+        closed = kbps if policy.traffic else int(np.searchsorted(free, kbps))  # the same links closed, the same paths
+        if closed not in known:
+            weights = terms.delay + kbps * terms.kbps if policy.traffic else topology.arc_delay
+            room = usable.pool_free[topology.arc_pool] >= kbps
+            known[closed] = network.routes(topology, np.where(room, weights, np.inf))
+        legs[place.get(channel.target, len(names))] = Leg(channel, known[closed])
+    return tuple(legs)
+
+
+def _ends(topology: Topology, request: Request, legs: tuple[Leg | None, ...]) -> tuple[int, int]:
+    """The sites of the endpoints at the head and the tail of the chain; -1 where there is none."""
+    at = {endpoint.name: _site(topology, request, endpoint.site) for endpoint in request.endpoints}
+    head, tail = legs[0], legs[-1]
+    return at[head.channel.source] if head else -1, at[tail.channel.target] if tail else -1
+
+
+def _hops(legs: tuple[Leg | None, ...], hosts: Ints, factor: float) -> tuple[Floats, ...]:
+    """(F + 1) of (H, H), the same array for channels with the same paths."""
+    known: dict[int, Floats] = {}
+    result = []
+    for leg in legs:
+        key = id(leg.routes) if leg else 0
+        if key not in known:
+            rows = leg.routes.rows(hosts)[:, hosts] if leg else np.zeros((len(hosts), len(hosts)))
+            known[key] = _times(rows, factor)
+            np.fill_diagonal(known[key], np.inf)
+        result.append(known[key])
+    return tuple(result)
+
+
+def _times(distance: Floats, factor: float) -> Floats:
+    """A distance as a cost; what cannot be reached stays so at any price."""
+    return np.where(np.isfinite(distance), np.nan_to_num(distance, posinf=0.0) * factor, np.inf)
+
+
+def _from(leg: Leg | None, site: int, hosts: Ints) -> Floats:
+    return leg.routes.rows(np.array([site]))[0, hosts] if leg else np.zeros(len(hosts))
+
+
+def _to(leg: Leg | None, site: int, hosts: Ints) -> Floats:
+    return leg.routes.rows(hosts)[:, site] if leg else np.zeros(len(hosts))
+
+
+def _site(topology: Topology, request: Request, name: str) -> int:
+    if name not in topology.site_index:
+        raise ValueError(f"Request {request.name}: site {name!r} of an endpoint is not in the topology; correct it")
+    return topology.site_index[name]
