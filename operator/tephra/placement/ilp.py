@@ -23,10 +23,9 @@ from itertools import combinations
 
 import numpy as np
 from ortools.sat.python import cp_model
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra
 
 from tephra.placement.model import Affinity, Channel, Placement, Policy, Refusal, Request, Scope, Topology
+from tephra.placement.network import anchor_delay
 from tephra.placement.objective import Floats, terms, total
 from tephra.placement.residual import Residual, arcs_of, may_share
 
@@ -100,7 +99,8 @@ class _Program:
 
     def hosts(self, usable: Residual) -> None:
         """Eq. 3, 4; endpoints are no functions, so that eq. 5 is data and eq. 6 holds by construction."""
-        delay = _delay_from(self.topology, self.request)
+        anchor = [endpoint.site for endpoint in self.request.endpoints if endpoint.name == self.request.anchor]
+        delay = anchor_delay(self.topology, self.topology.site_index[anchor[0]]) if anchor else np.empty(0)
         for number, function in enumerate(self.request.functions):
             for node in range(len(self.topology.nodes)):
                 bound = function.max_delay_us
@@ -276,19 +276,6 @@ class _Program:
         for node, x in self._row(number).items():
             places[node if scope is Scope.NODE else int(self.topology.node_site[node])].append(x)
         return {place: _sum(here) for place, here in places.items()}
-
-
-def _delay_from(topology: Topology, request: Request) -> Floats:
-    """(S,) delay in µs of the shortest path from the anchor over the links that are up; inf where there is none."""
-    anchor = [endpoint.site for endpoint in request.endpoints if endpoint.name == request.anchor]
-    size = len(topology.sites)
-    if not anchor:
-        return np.zeros(size)
-    # csgraph takes an explicit 0 for "no link": less than a µs in any sum of them stands for it, and is cut off
-    weights = np.maximum(topology.arc_delay, 1e-3 / size)
-    graph = csr_array((weights, (topology.arc_source, topology.arc_target)), shape=(size, size))
-    delay: Floats = np.floor(dijkstra(graph, indices=[topology.site_index[anchor[0]]])[0] + 1e-6)
-    return delay
 
 
 def _sum(terms: Iterable[Expression]) -> cp_model.LinearExpr:

@@ -1,0 +1,142 @@
+"""The way into the placement core: one request, one residual, one policy → a placement, or a refusal with its reasons.
+
+``auto`` takes the solver that knows the request's shape: segment A* for chains (:mod:`.chain`), CP-SAT from the best
+beam for DAGs, trees and chains with rules that A* does not know (:mod:`.exact`), beam search for general graphs and
+single workloads (:mod:`.beam`). What is refused is explained by :mod:`.refuse` and :mod:`.relax`. A request that names
+what the topology does not have is no refusal but a ValueError.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from tephra.placement import beam, chain, exact, ilp, relax
+from tephra.placement.model import Placement, Policy, Refusal, Request, Topology
+from tephra.placement.refuse import cause
+from tephra.placement.residual import Residual
+from tephra.placement.shapes import Shape
+from tephra.placement.values import known
+
+GAP = 0.05  # a chain placed by A* with more than this between it and its bound is worth the exact solver
+Answer = Placement | Refusal
+
+
+def solve(
+    residual: Residual,
+    request: Request,
+    policy: Policy | None = None,
+    *,
+    solver: str = "auto",
+    seed: int = 0,
+    budget_s: float = 0.2,
+    explain: bool = True,
+) -> Answer:
+    """Place `request` on what is free. `solver` is a key of :data:`SOLVERS`; `budget_s` bounds those that CP-SAT
+    serves. With `explain` a refusal says what stopped the request and the least change that would admit it, which
+    takes some hundred times as long as the refusal alone.
+
+    ValueError: the request names a site or node that is not there, or the solver is unknown or not for this request.
+    """
+    if solver not in SOLVERS:
+        raise ValueError(f"solve: solver is {solver!r}; give one of {', '.join(SOLVERS)}")
+    policy = policy or Policy()
+    check_names(residual.topology, request)
+    answer = SOLVERS[solver](residual, request, policy, seed, budget_s)
+    if isinstance(answer, Refusal) and explain:
+        return explained(residual, policy, answer)
+    return answer
+
+
+def check_names(topology: Topology, request: Request) -> None:
+    """ValueError unless every site and node that the request names exists, and endpoints' nodes are at their sites."""
+    owner = f"Request {request.name}"
+    for endpoint in request.endpoints:
+        where = f"{owner}: endpoint {endpoint.name}"
+        known(where, "site", endpoint.site, topology.site_index, "the sites of the topology")
+        if endpoint.node:
+            known(where, "node", endpoint.node, topology.node_index, "the nodes of the topology")
+            if topology.site_of(endpoint.node) != endpoint.site:
+                raise ValueError(f"{where}: node {endpoint.node!r} is not at its site {endpoint.site!r}; correct one")
+    for function in request.functions:
+        for site in sorted(function.sites):
+            known(f"{owner}: function {function.name}", "sites", site, topology.site_index, "the sites of the topology")
+
+
+def explained(residual: Residual, policy: Policy, refusal: Refusal) -> Refusal:
+    """The refusal with what stopped the request, where that can be proved, and the least change that admits it."""
+    began = time.perf_counter()
+    found = cause(residual, refusal.request, policy)
+    if found is not None:
+        refusal = replace(refusal, proved=True, **found._asdict())
+    change = relax.relaxation(residual, refusal.request, policy, _admits)
+    spent = refusal.milliseconds + (time.perf_counter() - began) * 1000
+    return replace(refusal, relaxation=change, milliseconds=spent)
+
+
+def _admits(residual: Residual, request: Request, policy: Policy) -> bool:
+    """Whether a fast solver places the request; what is provably impossible does not reach it."""
+    if cause(residual, request, policy) is not None:
+        return False
+    fast = _chain if chain.suits(request) else _beam
+    return isinstance(fast(residual, request, policy, 0, 0.0), Placement)
+
+
+def _auto(residual: Residual, request: Request, policy: Policy, seed: int, budget_s: float) -> Answer:
+    if request.shape in (Shape.GRAPH, Shape.SINGLE):
+        return _beam(residual, request, policy, seed, budget_s)
+    if not chain.suits(request):
+        return _exact(residual, request, policy, seed, budget_s)
+    answer = _chain(residual, request, policy, seed, budget_s)
+    settled = answer.gap <= GAP if isinstance(answer, Placement) else answer.proved
+    if settled or not budget_s:
+        return answer
+    hint = answer if isinstance(answer, Placement) else None
+    return _better(answer, _exact(residual, request, policy, seed, budget_s, hint))
+
+
+def _better(one: Answer, other: Answer) -> Answer:
+    """The better of two answers to the same request, under the better of their bounds."""
+    if isinstance(one, Refusal) or isinstance(other, Refusal):
+        return other if isinstance(one, Refusal) else one
+    best = min(one, other, key=lambda placement: placement.objective)
+    return replace(best, lower_bound=min(best.objective, max(one.lower_bound, other.lower_bound)))
+
+
+def _chain(residual: Residual, request: Request, policy: Policy, seed: int, budget_s: float) -> Answer:
+    del seed, budget_s  # a search without chance, bounded by its own steps
+    answer = chain.place(residual, request, policy)
+    if isinstance(answer, Placement):
+        return answer
+    return Refusal(request, _nothing(answer.proved), answer.proved, chain.SOLVER, answer.milliseconds)
+
+
+def _beam(residual: Residual, request: Request, policy: Policy, seed: int, budget_s: float) -> Answer:
+    del seed, budget_s  # as above
+    began = time.perf_counter()
+    answer = beam.place(residual, request, policy)
+    if answer is not None:
+        return answer
+    return Refusal(request, _nothing(False), False, "beam", (time.perf_counter() - began) * 1000)
+
+
+def _exact(
+    residual: Residual, request: Request, policy: Policy, seed: int, budget_s: float, hint: Placement | None = None
+) -> Answer:
+    return exact.solve(residual, request, policy, seed=seed, budget_s=budget_s, hint=hint)
+
+
+def _ilp(residual: Residual, request: Request, policy: Policy, seed: int, budget_s: float) -> Answer:
+    return ilp.solve(residual, request, policy, seed=seed, budget_s=budget_s)
+
+
+def _nothing(proved: bool) -> str:
+    return "no placement meets every constraint together" if proved else "the search found no placement"
+
+
+SOLVERS: dict[str, Callable[[Residual, Request, Policy, int, float], Answer]] = {
+    "auto": _auto,
+    "segment-a*": _chain,
+    "beam": _beam,
+    "exact": _exact,
+    "ilp": _ilp,
+}
