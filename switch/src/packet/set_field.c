@@ -250,8 +250,9 @@ static void set_tag_field(uint8_t *tag, enum field_id field, const uint8_t *valu
     }
 }
 
-static void set_vlan_field(uint8_t *data, enum field_id field, const uint8_t *value) {
-    if (!type_is_vlan(load_be16(data + ETH_TYPE_AT))) {
+static void set_vlan_field(struct rte_mbuf *packet, enum field_id field, const uint8_t *value) {
+    uint8_t *data = rte_pktmbuf_mtod(packet, uint8_t *);
+    if (!type_is_vlan(load_be16(data + ETH_TYPE_AT)) || rte_pktmbuf_data_len(packet) < ETH_LEN + VLAN_LEN) {
         return;
     }
     uint8_t *tci = data + ETH_LEN;
@@ -297,7 +298,7 @@ enum packet_verdict packet_set_field(struct rte_mbuf *packet, struct layers *lay
         break;
     case FIELD_VLAN_VID:
     case FIELD_VLAN_PCP:
-        set_vlan_field(data, field, value);
+        set_vlan_field(packet, field, value);
         break;
     case FIELD_ETH_TYPE:
         memcpy(data + payload_type_at(packet), value, 2);
