@@ -29,17 +29,13 @@ def pack(
 ) -> Packing:
     """Put every function (rows of `demand`, `allowed`, `cost`) on one of the nodes (entries of `free`). The greedy
     ones take the cheapest node that has room; the search does not look at `cost`."""
-    order = sorted(range(len(demand)), key=lambda item: (-_size(demand[item], demand), item))
+    cpu, memory = max(1, sum(pair[0] for pair in demand)), max(1, sum(pair[1] for pair in demand))
+    order = sorted(range(len(demand)), key=lambda item: -(demand[item][0] / cpu + demand[item][1] / memory))
     for rate in (_alignment, _tightness):
         nodes = _greedy(demand, free, allowed, order, rate, cost)
         if nodes is not None:
             return Packing(nodes, True)
     return _Search(demand, free, allowed, order, steps).run()
-
-
-def _size(item: Pair, demand: Sequence[Pair]) -> float:
-    """A demand as a share of all demands, CPU and memory alike."""
-    return item[0] / max(1, sum(pair[0] for pair in demand)) + item[1] / max(1, sum(pair[1] for pair in demand))
 
 
 def _alignment(item: Pair, free: Pair, whole: Pair) -> float:

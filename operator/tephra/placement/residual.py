@@ -26,12 +26,18 @@ class Guest(NamedTuple):
 @dataclass(frozen=True, slots=True, eq=False)
 class Residual:
     """What is free: `node_free` (N, 2) CPU millicores and memory MiB, `pool_free` (P,) kbit/s, both read-only and in
-    the order of the topology; `guests` by node index. Free capacity is never negative."""
+    the order of the topology; `guests` by node index. Free capacity is never negative. `choosy` are the nodes with a
+    guest that asks for isolation (derived from `guests` where it is not handed on)."""
 
     topology: Topology
     node_free: Ints = field(repr=False)
     pool_free: Ints = field(repr=False)
     guests: Mapping[int, tuple[Guest, ...]] = field(repr=False)
+    choosy: frozenset[int] | None = field(repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.choosy is None:
+            object.__setattr__(self, "choosy", frozenset(node for node, here in self.guests.items() if _isolated(here)))
 
     @classmethod
     def of(cls, topology: Topology) -> "Residual":
@@ -41,6 +47,7 @@ class Residual:
     def commit(self, placement: Placement) -> "Residual":
         """The residual with the placement in force; ValueError when it does not fit or is in force already."""
         changed = self._with(placement, -1)
+        choosy = set(self.choosy or ())
         for free, names in ((changed.node_free, "node"), (changed.pool_free, "link")):
             if (free < 0).any():
                 where = self._name(names, int(np.argwhere(free < 0)[0][0]))
@@ -52,7 +59,10 @@ class Residual:
             if any((guest.request, guest.function.name) == (placement.request.name, function.name) for guest in here):
                 raise ValueError(f"Residual: {placement.request.name!r} is in force already; release it first")
             guests[node] = (*here, Guest(placement.request.name, placement.request.tenant, function))
-        return Residual(self.topology, changed.node_free, changed.pool_free, MappingProxyType(guests))
+            if function.isolation is not Isolation.NONE:
+                choosy.add(node)
+        guests_now = MappingProxyType(guests)
+        return Residual(self.topology, changed.node_free, changed.pool_free, guests_now, frozenset(choosy))
 
     def release(self, placement: Placement) -> "Residual":
         """The residual without the placement; ValueError when it is not in force."""
@@ -67,7 +77,8 @@ class Residual:
             guests[node] = left
             if not left:
                 del guests[node]
-        return Residual(self.topology, changed.node_free, changed.pool_free, MappingProxyType(guests))
+        choosy = frozenset(node for node in self.choosy or () if _isolated(guests.get(node, ())))
+        return Residual(self.topology, changed.node_free, changed.pool_free, MappingProxyType(guests), choosy)
 
     def with_headroom(self, policy: Policy) -> "Residual":
         """The residual a solver may use: less the policy's share of every node and link, and never below 0."""
@@ -76,7 +87,7 @@ class Residual:
         node_kept = np.ceil(policy.headroom * self.topology.node_capacity).astype(np.int64)
         pool_kept = np.ceil(policy.headroom * self.topology.pool_capacity).astype(np.int64)
         node_free, pool_free = np.maximum(self.node_free - node_kept, 0), np.maximum(self.pool_free - pool_kept, 0)
-        return Residual(self.topology, _frozen(node_free), _frozen(pool_free), self.guests)
+        return Residual(self.topology, _frozen(node_free), _frozen(pool_free), self.guests, self.choosy)
 
     def awake(self, node: int) -> bool:
         """Whether the node of that index is on, or will be for its guests."""
@@ -88,6 +99,8 @@ class Residual:
         site = self.topology.sites[int(self.topology.node_site[node])].name
         if function.compute_class not in at.classes or (function.sites and site not in function.sites):
             return False
+        if function.isolation is Isolation.NONE and node not in (self.choosy or ()):
+            return True
         return all(may_share(function, tenant, guest.function, guest.tenant) for guest in self.guests.get(node, ()))
 
     def missing_mib(self, node: int, images: tuple[Image, ...]) -> int:
@@ -109,7 +122,7 @@ class Residual:
             path = placement.paths[channel.source, channel.target]
             for arc in arcs_of(self.topology, path):
                 pool_free[self.topology.arc_pool[arc]] += sign * channel.bandwidth_kbps
-        return Residual(self.topology, _frozen(node_free), _frozen(pool_free), self.guests)
+        return Residual(self.topology, _frozen(node_free), _frozen(pool_free), self.guests, self.choosy)
 
     def _name(self, kind: str, index: int) -> str:
         if kind == "node":
@@ -130,6 +143,10 @@ def may_share(one: Function, one_tenant: str, other: Function, other_tenant: str
     if Isolation.EXCLUSIVE in asked:
         return False
     return Isolation.TENANT not in asked or one_tenant == other_tenant
+
+
+def _isolated(guests: tuple[Guest, ...]) -> bool:
+    return any(guest.function.isolation is not Isolation.NONE for guest in guests)
 
 
 def _has(node: Node, image: Image) -> bool:

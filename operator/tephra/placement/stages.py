@@ -101,21 +101,29 @@ def compile_chain(residual: Residual, request: Request, policy: Policy) -> Stage
 
 
 def admitted(residual: Residual, request: Request, functions: tuple[Function, ...]) -> Bools:
-    """(F, N) compute class, allowed sites, the isolation of the guests, and the delay class."""
-    topology, anchor = residual.topology, request.anchor
-    site = next((endpoint.site for endpoint in request.endpoints if endpoint.name == anchor), None)
+    """(F, N) compute class, allowed sites, the isolation of the guests, and the delay class. Equals are asked once."""
+    topology, nodes = residual.topology, range(len(residual.topology.nodes))
+    delay = _anchor_delay(topology, request)[topology.node_site]
+    kinds: dict[object, Bools] = {}
     rows: dict[object, Bools] = {}
-    result = np.empty((len(functions), len(topology.nodes)), dtype=bool)
+    result = np.empty((len(functions), len(nodes)), dtype=bool)
     for place, function in enumerate(functions):
-        kind = (function.compute_class, function.sites, function.isolation, function.max_delay_us)
-        if kind not in rows:
-            nodes = range(len(topology.nodes))
-            rows[kind] = np.array([residual.admits(node, function, request.tenant) for node in nodes], dtype=bool)
-            if function.max_delay_us is not None and site is not None:
-                delay = network.anchor_delay(topology, _site(topology, request, site))
-                rows[kind] = rows[kind] & (delay[topology.node_site] <= function.max_delay_us)
-        result[place] = rows[kind]
+        kind = (function.compute_class, function.sites, function.isolation)
+        if kind not in kinds:
+            kinds[kind] = np.array([residual.admits(node, function, request.tenant) for node in nodes], dtype=bool)
+        key, bound = (kind, function.max_delay_us), function.max_delay_us
+        if key not in rows:
+            rows[key] = kinds[kind] if bound is None else kinds[kind] & (delay <= bound)
+        result[place] = rows[key]
     return result
+
+
+def _anchor_delay(topology: Topology, request: Request) -> Floats:
+    """(S,) from the anchor; zeros without one."""
+    site = next((endpoint.site for endpoint in request.endpoints if endpoint.name == request.anchor), None)
+    if site is None:
+        return np.zeros(len(topology.sites))
+    return network.anchor_delay(topology, _site(topology, request, site))
 
 
 def bounds(stages: Stages) -> Bounds:
