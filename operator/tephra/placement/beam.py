@@ -286,14 +286,15 @@ def _routed(
     The search done for all is right unless an earlier flow of the same function took the room; then search again.
     """
     out, back = _toward(flow, function)
+    seen = replace(flow, out=out, back=back)
     path = routes.path_back(instance.topology, *known, site)
-    if path is not None and not instance.reserve(partial.pool_free, path, out, back):
+    if path is not None and (instance.used(path, seen) > partial.pool_free).any():
         source = np.array([_other(instance, partial, flow, function)])
         weights = instance.weights(np.array([out]), np.array([back]), partial.pool_free[None])
         distances = routes.distances(instance.topology, source, weights)
         path = routes.path_back(instance.topology, distances[0], weights[0], site)
-        if path is not None:
-            instance.reserve(partial.pool_free, path, out, back)
+    if path is not None:
+        partial.pool_free -= instance.used(path, seen)
     return path
 
 
@@ -314,8 +315,7 @@ def _without(instance: Instance, guide: Guide, partial: PartialMap, function: in
     left.nodes[function] = NONE
     for number, flow in enumerate(instance.flows):
         if function in (flow.a, flow.b):
-            path = left.paths.pop(number)
-            instance.reserve(left.pool_free, path, flow.out, flow.back, sign=-1)
+            left.pool_free += instance.used(left.paths.pop(number), flow)
     placed = np.flatnonzero(left.nodes != NONE)
     left.cost = instance.assignment_cost(left.nodes, placed)
     left.cost += sum(instance.path_cost(instance.flows[number], path) for number, path in left.paths.items())

@@ -52,7 +52,8 @@ class Guide:
     def cost(self, flow: Flow) -> Floats:
         """(H, H) what a flow between two hosting sites is guessed to cost."""
         channels = (flow.out > NONE) + (flow.back > NONE)
-        return channels * self.delay + (max(flow.out, 0) + max(flow.back, 0)) * self.carry
+        kbps = max(flow.out, 0) + max(flow.back, 0)
+        return channels * self.delay + kbps * self.carry if kbps else channels * self.delay
 
     def start(self) -> Floats:
         """(F, H) what each function costs with nothing placed but the endpoints."""

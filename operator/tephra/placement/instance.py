@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tephra.placement import objective, routes
 from tephra.placement.model import Function, Ints, Placement, Policy, Request, Scope, Topology
 from tephra.placement.objective import Terms
-from tephra.placement.residual import Residual, may_share
+from tephra.placement.residual import Residual, arcs_of, may_share
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -120,18 +120,14 @@ class Instance:
             usable &= ~(along & against & one_pool) | (room >= (out + back)[:, None])
         return np.where(usable, cost, np.inf)
 
-    def reserve(self, pool_free: Ints, path: Sequence[int], out: int, back: int, sign: int = 1) -> bool:
-        """Take (or, with `sign` -1, return) what a flow uses along `path` in place; False, untouched, if it lacks."""
-        taken = np.zeros_like(pool_free)
-        pools = self.topology.arc_pool
+    def used(self, path: Sequence[int], flow: Flow) -> Ints:
+        """(P,) kbit/s that a flow takes of every pool when its channels run along (`out`) and against the arcs."""
+        taken = np.zeros_like(self.pool_free)
         for arc in path:
-            taken[pools[arc]] += max(out, 0)
-            if back > NONE:
-                taken[pools[self.reverse[arc]]] += back
-        if sign > 0 and (taken > pool_free).any():
-            return False
-        pool_free -= sign * taken
-        return True
+            taken[self.topology.arc_pool[arc]] += max(flow.out, 0)
+            if flow.back > NONE:
+                taken[self.topology.arc_pool[self.reverse[arc]]] += flow.back
+        return taken
 
     def path_cost(self, flow: Flow, path: Sequence[int]) -> float:
         """What the flow's channels cost on these arcs, from `a` to `b`."""
@@ -171,8 +167,7 @@ class Instance:
         explanation: tuple[str, ...] = (),
     ) -> Placement:
         """The placement of functions on `nodes` with every flow on its `paths` (arcs from `a` to `b`)."""
-        value = self.assignment_cost(np.asarray(nodes, dtype=np.int64))
-        value += sum(self.path_cost(flow, path) for flow, path in zip(self.flows, paths, strict=True))
+        value = self.value(nodes, paths)
         names = self.topology.nodes
         return Placement(
             request=self.request,
@@ -187,6 +182,21 @@ class Instance:
             explanation=explanation,
         )
 
+    def value(self, nodes: Sequence[int], paths: Sequence[Sequence[int]]) -> float:
+        """The objective of functions on `nodes` with flows on `paths`."""
+        cost = self.assignment_cost(np.asarray(nodes, dtype=np.int64))
+        return cost + sum(self.path_cost(flow, path) for flow, path in zip(self.flows, paths, strict=True))
+
+    def read(self, placement: Placement) -> tuple[tuple[int, ...], tuple[list[int], ...]]:
+        """Node by function and arcs by flow of a placement of this request."""
+        members = self._members()
+        nodes = tuple(self.topology.node_index[placement.assignment[item.name]] for item in self.request.functions)
+        there = ((members[flow.a], members[flow.b]) for flow in self.flows)
+        return nodes, tuple(arcs_of(self.topology, placement.paths[ends]) for ends in there)
+
+    def _members(self) -> list[str]:
+        return [*(item.name for item in self.request.functions), *(item.name for item in self.request.endpoints)]
+
     def site_of(self, member: int, nodes: Sequence[int]) -> int:
         """The site of a member when functions run on `nodes`."""
         if member < self.count:
@@ -196,8 +206,7 @@ class Instance:
     def _channel_paths(
         self, nodes: Sequence[int], paths: Sequence[Sequence[int]]
     ) -> dict[tuple[str, str], tuple[str, ...]]:
-        members = [*(item.name for item in self.request.functions), *(item.name for item in self.request.endpoints)]
-        named = dict[tuple[str, str], tuple[str, ...]]()
+        members, named = self._members(), dict[tuple[str, str], tuple[str, ...]]()
         for flow, path in zip(self.flows, paths, strict=True):
             at = [self.site_of(flow.a, nodes), *(int(self.topology.arc_target[arc]) for arc in path)]
             sites = tuple(self.topology.sites[site].name for site in at)

@@ -1,0 +1,339 @@
+"""Exact placement of trees, DAGs and graphs by CP-SAT, from a first solution, within a budget, with a certified bound.
+
+Three steps, each ends the search when it closes the gap:
+
+1. A first solution: the caller's, or that of :mod:`.beam`. :mod:`.marginals` gives a bound, and with it rules out every
+   function-at-site and flow-between-sites that no better placement has.
+2. A master program over what is left: functions on nodes, flows between pairs of sites at the cost of their cheapest
+   path with room for them. That is linear and tight on trees; only flows that crowd each other are beyond it.
+3. The routes of the master's solution, by :mod:`.routing`. If crowding makes them dearer, a cut tells the master
+   so (logic-based Benders decomposition, Hooker and Ottosson, 2003), and step 2 is repeated.
+
+One worker, a deterministic clock and a seed: equal answers for equal input. Used by :mod:`.solve` and :mod:`.lns`.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+from ortools.sat.python import cp_model
+
+from tephra.placement import beam, routing
+from tephra.placement.guide import Guide
+from tephra.placement.instance import Bools, Floats, Instance
+from tephra.placement.marginals import Costs, Marginals, delays, marginals
+from tephra.placement.model import Placement, Policy, Refusal, Request, Scope
+from tephra.placement.residual import Residual
+
+SOLVER = "exact"
+CLOSED = 1e-6  # relative gap that counts as none: what scaling to integers and rounding may cost
+PRECISION = 1e9  # the objective of the first solution in units of the master's
+Nodes = tuple[int, ...]  # node by function
+Paths = tuple[list[int], ...]  # arcs by flow, from a to b
+
+
+def solve(
+    residual: Residual,
+    request: Request,
+    policy: Policy,
+    *,
+    seed: int = 0,
+    budget_s: float = 2.0,
+    hint: Placement | None = None,
+) -> Placement | Refusal:
+    """The best placement found, with a lower bound that holds; a Refusal when there is none (`proved`) or none was
+    found. `budget_s` counts CP-SAT's deterministic seconds; `hint` is a placement of the request on this residual."""
+    started = perf_counter()
+    search = _Search.of(Instance.of(residual, request, policy), hint)
+    search.run(seed, budget_s)
+    if search.nodes is None:
+        proved = math.isinf(search.bound)
+        reason = "no placement meets every constraint" if proved else f"none was found within {budget_s:g} s"
+        return Refusal(request, reason, proved, SOLVER, (perf_counter() - started) * 1000)
+    return search.instance.finish(
+        search.nodes,
+        search.paths,
+        lower_bound=search.value if search.closed else search.bound,
+        solver=SOLVER,
+        started=started,
+        explanation=(f"first solution {search.first:g}", f"CP-SAT: {search.rounds} rounds", search.verdict),
+    )
+
+
+@dataclass(slots=True)
+class _Search:
+    """The best solution and bound so far."""
+
+    instance: Instance
+    guide: Guide
+    costs: Costs
+    bound: float = 0.0
+    value: float = math.inf
+    first: float = math.inf
+    nodes: Nodes | None = None
+    paths: Paths = ()
+    rounds: int = 0
+    verdict: str = "budget spent"
+
+    @classmethod
+    def of(cls, instance: Instance, hint: Placement | None) -> "_Search":
+        """Step 1, but for the bound."""
+        guide = Guide.of(instance)
+        search = cls(instance, guide, Costs.of(guide))
+        if hint is not None:
+            search.offer(*instance.read(hint))
+        if (found := beam.search(instance, guide)) is not None:
+            search.offer(tuple(found.nodes.tolist()), tuple(found.paths[flow] for flow in range(len(instance.flows))))
+        search.first = search.value
+        return search
+
+    @property
+    def closed(self) -> bool:
+        """Whether the bound meets the solution."""
+        return self.bound >= self.value - CLOSED * max(1.0, abs(self.value))
+
+    def offer(self, nodes: Nodes, paths: Paths) -> None:
+        """Keep a solution if it is the best."""
+        value = self.instance.value(nodes, paths)
+        if value < self.value:
+            self.value, self.nodes, self.paths = value, nodes, paths
+
+    def run(self, seed: int, budget_s: float) -> None:
+        """Steps 1 to 3, until the gap is closed or the budget spent."""
+        known = marginals(self.instance, self.costs)
+        self.bound = known.bound
+        master: _Master | None = None
+        left = budget_s
+        while not self.closed and left > 0 and not math.isinf(self.bound):
+            master = master or _Master.of(self, known)
+            left -= self._round(master, seed, left)
+        if self.closed:
+            self.verdict = "proved optimal"
+
+    def _round(self, master: "_Master", seed: int, budget_s: float) -> float:
+        """Solve the master, route its solution, offer what comes out, cut. The deterministic seconds it took."""
+        self.rounds += 1
+        solver = _solver(seed, budget_s)
+        status = solver.solve(master.model)
+        spent = solver.response_proto.deterministic_time + 1e-3
+        if status == cp_model.INFEASIBLE:  # nothing better than what is known
+            self.bound = self.value
+            return spent
+        if status == cp_model.UNKNOWN:
+            return budget_s
+        self.bound = max(self.bound, solver.best_objective_bound / master.scale)
+        nodes = master.nodes(solver)
+        routed = routing.route(self.instance, nodes, seed, budget_s - spent)
+        if routed.paths is not None:
+            self.offer(nodes, routed.paths)
+        if status != cp_model.OPTIMAL or not routed.proved:
+            return budget_s
+        master.cut(nodes, routed)
+        return spent + routed.seconds
+
+
+def _solver(seed: int, budget_s: float) -> cp_model.CpSolver:
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = seed
+    solver.parameters.max_deterministic_time = budget_s
+    solver.parameters.max_time_in_seconds = 3 * budget_s + 1  # on a machine so slow, an answer before determinism
+    return solver
+
+
+@dataclass(slots=True)
+class _Master:
+    """Step 2: `x` functions on nodes, `at` functions at sites, `pair` flows between hosting sites; integer costs."""
+
+    instance: Instance
+    hosts: list[int]
+    costs: Costs
+    scale: float
+    model: cp_model.CpModel = field(default_factory=cp_model.CpModel)
+    x: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
+    at: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
+    pair: dict[tuple[int, int, int], cp_model.IntVar] = field(default_factory=dict)
+    cost: list[tuple[int, cp_model.IntVar]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, search: _Search, known: Marginals) -> "_Master":
+        """The program over what may still be in a placement better than the best known."""
+        most = search.value * (1 + CLOSED) if math.isfinite(search.value) else math.inf
+        largest = max(search.value if math.isfinite(search.value) else 0.0, known.bound, 1.0)
+        master = cls(search.instance, search.guide.hosts.tolist(), search.costs, PRECISION / largest)
+        master.places(np.isfinite(known.single) & (known.single <= most))
+        master.pairs({flow: np.isfinite(cost) & (cost <= most) for flow, cost in known.between.items()})
+        master.capacities()
+        master.companions()
+        master.once()
+        master.longest()
+        if math.isfinite(most):
+            master.model.add(_sum(weight * var for weight, var in master.cost) <= math.ceil(most * master.scale))
+        if search.nodes is not None:
+            master.hint(search.nodes)
+        master.minimize()
+        return master
+
+    def places(self, alive: Bools) -> None:
+        """One node for every function, at a site that is alive."""
+        position = {site: host for host, site in enumerate(self.hosts)}
+        by_site: dict[tuple[int, int], list[cp_model.IntVar]] = defaultdict(list)
+        for function, node in np.argwhere(self.instance.allowed).tolist():
+            host = position[int(self.instance.topology.node_site[node])]
+            if alive[function, host]:
+                self.x[function, node] = self.model.new_bool_var("")
+                self.spend(float(self.instance.adds.place[function, node]), self.x[function, node])
+                by_site[function, host].append(self.x[function, node])
+        for function in range(self.instance.count):
+            self.model.add_exactly_one(var for (of, _), var in self.x.items() if of == function)
+        base = self.costs.single - _least_place(self.instance, self.hosts)
+        for (function, host), here in by_site.items():
+            self.at[function, host] = here[0] if len(here) == 1 else self.model.new_bool_var("")
+            if len(here) > 1:
+                self.model.add(_sum(here) == self.at[function, host])
+            self.spend(float(base[function, host]), self.at[function, host])
+
+    def pairs(self, alive: dict[int, Bools]) -> None:
+        """Every flow between two functions at one pair of sites, which are those of its ends."""
+        for flow, mask in alive.items():
+            a, b = self.instance.flows[flow].a, self.instance.flows[flow].b
+            leaving: dict[int, list[cp_model.IntVar]] = defaultdict(list)
+            arriving: dict[int, list[cp_model.IntVar]] = defaultdict(list)
+            for here, there in np.argwhere(mask).tolist():
+                if (a, here) in self.at and (b, there) in self.at:
+                    var = self.pair[flow, here, there] = self.model.new_bool_var("")
+                    self.spend(float(self.costs.between[flow][here, there]), var)
+                    leaving[here].append(var)
+                    arriving[there].append(var)
+            for end, sides in ((a, leaving), (b, arriving)):
+                for (function, host), at in self.at.items():
+                    if function == end:
+                        self.model.add(_sum(sides[host]) == at)
+
+    def capacities(self) -> None:
+        """CPU and memory of every node, and their sums over a site, which tell the relaxation more."""
+        by_node: dict[int, list[tuple[int, cp_model.IntVar]]] = defaultdict(list)
+        for (function, node), var in self.x.items():
+            by_node[node].append((function, var))
+        by_host: dict[int, list[tuple[int, cp_model.IntVar]]] = defaultdict(list)
+        for (function, host), var in self.at.items():
+            by_host[host].append((function, var))
+        free = self.instance.free
+        for node, here in by_node.items():
+            self._fits(here, free[node].tolist())
+        for host, here in by_host.items():
+            self._fits(here, free[self.instance.topology.node_site == self.hosts[host]].sum(axis=0).tolist())
+
+    def _fits(self, here: Sequence[tuple[int, cp_model.IntVar]], free: Sequence[int]) -> None:
+        for resource, room in enumerate(free):
+            demand = [int(self.instance.demand[function, resource]) for function, _ in here]
+            if sum(demand) > room:
+                self.model.add(cp_model.LinearExpr.weighted_sum([var for _, var in here], demand) <= room)
+
+    def companions(self) -> None:
+        """Isolation among the functions, affinities."""
+        for one, two in np.argwhere(np.triu(self.instance.conflict, 1)).tolist():
+            for node in range(len(self.instance.topology.nodes)):
+                if (one, node) in self.x and (two, node) in self.x:
+                    self.model.add_at_most_one(self.x[one, node], self.x[two, node])
+        for group in self.instance.groups:
+            presence = [self._presence(member, group.scope) for member in group.members]
+            for place in sorted(set().union(*presence)):
+                here = [at.get(place, 0) for at in presence]
+                if group.anti:
+                    self.model.add(_sum(here) <= 1)
+                for other in () if group.anti else here[1:]:
+                    self.model.add(here[0] == other)
+
+    def _presence(self, member: int, scope: Scope) -> dict[int, cp_model.IntVar | int]:
+        """Where a member may be, by node or by site."""
+        if member >= self.instance.count:
+            fixed = self.instance.endpoint_node if scope is Scope.NODE else self.instance.endpoint_site
+            return {int(fixed[member - self.instance.count]): 1}
+        if scope is Scope.NODE:
+            return {node: var for (function, node), var in self.x.items() if function == member}
+        return {self.hosts[host]: var for (function, host), var in self.at.items() if function == member}
+
+    def once(self) -> None:
+        """What the first function at a site, on a node, with a layer costs."""
+        first: dict[tuple[str, int, int], cp_model.IntVar] = {}
+        adds, sites = self.instance.adds, self.instance.topology.node_site
+        for (function, node), var in self.x.items():
+            site = int(sites[node])
+            keys = [(("site", site, 0), float(adds.opening[site])), (("node", node, 0), float(adds.wake[node]))]
+            for layer in np.flatnonzero(self.instance.fetch[function, node]).tolist():
+                keys.append((("layer", node, layer), float(self.instance.layer_cost[layer])))
+            for key, weight in keys:
+                if weight > 0:
+                    if key not in first:
+                        first[key] = self.model.new_bool_var("")
+                        self.spend(weight, first[key])
+                    self.model.add_implication(var, first[key])
+
+    def longest(self) -> None:
+        """The sum of the path delays of a chain: at least those of the paths of least delay."""
+        limit = self.instance.request.max_path_us
+        if limit is not None:
+            least = delays(self.instance)
+            terms = [int(least.between[flow][a, b]) * var for (flow, a, b), var in self.pair.items()]
+            terms += [int(least.single[function, host]) * var for (function, host), var in self.at.items()]
+            self.model.add(_sum(terms) <= limit)
+
+    def hint(self, nodes: Nodes) -> None:
+        """Where the best known placement has its functions."""
+        position = {site: host for host, site in enumerate(self.hosts)}
+        host = [position[int(self.instance.topology.node_site[node])] for node in nodes]
+        for (function, node), var in self.x.items():
+            self.model.add_hint(var, nodes[function] == node)
+        for (flow, here, there), var in self.pair.items():
+            ends = self.instance.flows[flow]
+            self.model.add_hint(var, (host[ends.a], host[ends.b]) == (here, there))
+
+    def nodes(self, solver: cp_model.CpSolver) -> Nodes:
+        """The node of every function in the master's solution."""
+        chosen = dict(key for key, var in self.x.items() if solver.boolean_value(var))
+        return tuple(chosen[function] for function in range(self.instance.count))
+
+    def cut(self, nodes: Nodes, routed: routing.Routed) -> None:
+        """Functions at these sites cost as much more as their routes do: a term of the objective, or, where no routes
+        exist, a clause that forbids them."""
+        position = {site: host for host, site in enumerate(self.hosts)}
+        host = [position[int(self.instance.topology.node_site[node])] for node in nodes]
+        members = sorted({end for flow in routed.crowded for end in self._ends(flow)})
+        elsewhere = [~self.at[function, host[function]] for function in members]
+        if routed.paths is None:
+            self.model.add_bool_or(elsewhere)
+        else:
+            dearer = self.model.new_bool_var("")
+            self.model.add_bool_or([*elsewhere, dearer])
+            self.spend(routed.excess, dearer)
+            self.minimize()
+
+    def _ends(self, flow: int) -> list[int]:
+        ends = self.instance.flows[flow]
+        return [end for end in (ends.a, ends.b) if end < self.instance.count]
+
+    def spend(self, weight: float, var: cp_model.IntVar) -> None:
+        """A term of the objective, cut down to an integer so that bounds stay bounds."""
+        if weight > 0:
+            self.cost.append((math.floor(weight * (1 - 1e-9) * self.scale), var))
+
+    def minimize(self) -> None:
+        """Set the objective to all terms so far."""
+        self.model.minimize(_sum(weight * var for weight, var in self.cost))
+
+
+def _least_place(instance: Instance, hosts: Sequence[int]) -> Floats:
+    """(F, H) least cost of a node of the site that admits the function; 0 where none does."""
+    cost = np.where(instance.allowed, instance.adds.place, np.inf)
+    columns = [cost[:, instance.topology.node_site == site].min(axis=1, initial=np.inf) for site in hosts]
+    least = np.array(columns).T.reshape(instance.count, len(hosts))
+    return np.where(np.isfinite(least), least, 0.0)
+
+
+def _sum(terms: Iterable[cp_model.LinearExprT]) -> cp_model.LinearExpr:
+    """A sum that is an expression even when it is empty."""
+    return cp_model.LinearExpr.sum([cp_model.LinearExpr.sum([]), *terms])
