@@ -81,9 +81,9 @@ class Guide:
                 between = self.cost(joined[other])
                 if self.apart[function, other]:
                     between = between + np.diag(np.full(len(between), np.inf))
-                guess += (attach[:, other, None, :] + between[None]).min(axis=2)
+                guess += (attach[:, other, None, :] + between[None]).min(axis=2, initial=np.inf)
             else:
-                guess += attach[:, other].min(axis=1)[:, None]
+                guess += attach[:, other].min(axis=1, initial=np.inf)[:, None]
         return guess
 
     def _flows(self, function: int) -> list[Flow]:

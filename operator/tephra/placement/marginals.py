@@ -143,7 +143,7 @@ class _Forest:
                 flow = self.parent_flow[child]
                 parent = self.flows[flow][0]
                 cost = _seen_from(instance, costs, flow, parent)
-                self.inbox[flow, parent] = (cost + (costs.single[child] + up[child])[None]).min(axis=1)
+                self.inbox[flow, parent] = (cost + (costs.single[child] + up[child])[None]).min(axis=1, initial=np.inf)
                 up[parent] += self.inbox[flow, parent]
         for child in self.order:
             if child in self.parent_flow:
@@ -152,7 +152,7 @@ class _Forest:
                 others = costs.single[parent] + down[parent] + up[parent]
                 others = others - np.where(np.isfinite(others), self.inbox[flow, parent], 0.0)
                 cost = _seen_from(instance, costs, flow, child)
-                self.inbox[flow, child] = down[child] = (cost + others[None]).min(axis=1)
+                self.inbox[flow, child] = down[child] = (cost + others[None]).min(axis=1, initial=np.inf)
         return up, down
 
     def heard(self, flow: int, end: int) -> Floats:
