@@ -2,13 +2,14 @@
 
 ``auto`` takes the solver that knows the request's shape: segment A* for chains (:mod:`.chain`), CP-SAT from the best
 beam for DAGs, trees and chains with rules that A* does not know (:mod:`.exact`), beam search for general graphs and
-single workloads (:mod:`.beam`). What is refused is explained by :mod:`.refuse` and :mod:`.relax`. A request that names
+single workloads (:mod:`.beam`) and CP-SAT where that finds nothing. What is refused is explained by :mod:`.refuse` and :mod:`.relax`. A request that names
 what the topology does not have is no refusal but a ValueError.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from tephra.placement import beam, chain, exact, ilp, relax
 from tephra.placement.model import Placement, Policy, Refusal, Request, Topology
@@ -17,8 +18,15 @@ from tephra.placement.residual import Residual
 from tephra.placement.shapes import Shape
 from tephra.placement.values import known
 
-GAP = 0.05  # a chain placed by A* with more than this between it and its bound is worth the exact solver
+GAP = 0.05  # relative, between an objective of A* and its bound: from here on it is worth the exact solver
 Answer = Placement | Refusal
+
+
+class Effort(NamedTuple):
+    """How much a solver may do; see :func:`solve`."""
+
+    seed: int = 0
+    budget_s: float = 0.0
 
 
 def solve(
@@ -31,9 +39,9 @@ def solve(
     budget_s: float = 0.2,
     explain: bool = True,
 ) -> Answer:
-    """Place `request` on what is free. `solver` is a key of :data:`SOLVERS`; `budget_s` bounds those that CP-SAT
-    serves. With `explain` a refusal says what stopped the request and the least change that would admit it, which
-    takes some hundred times as long as the refusal alone.
+    """Place `request` on what is free. `solver` is a key of :data:`SOLVERS`; `budget_s` bounds CP-SAT, which ``auto``
+    asks about a chain only when A* leaves more than :data:`GAP`. With `explain` a refusal says what stopped the request
+    and the least change that would admit it, which takes some hundred times as long as the refusal alone.
 
     ValueError: the request names a site or node that is not there, or the solver is unknown or not for this request.
     """
@@ -41,7 +49,7 @@ def solve(
         raise ValueError(f"solve: solver is {solver!r}; give one of {', '.join(SOLVERS)}")
     policy = policy or Policy()
     check_names(residual.topology, request)
-    answer = SOLVERS[solver](residual, request, policy, seed, budget_s)
+    answer = SOLVERS[solver](residual, request, policy, Effort(seed, budget_s))
     if isinstance(answer, Refusal) and explain:
         return explained(residual, policy, answer)
     return answer
@@ -78,40 +86,47 @@ def _admits(residual: Residual, request: Request, policy: Policy) -> bool:
     if cause(residual, request, policy) is not None:
         return False
     fast = _chain if chain.suits(request) else _beam
-    return isinstance(fast(residual, request, policy, 0, 0.0), Placement)
+    return isinstance(fast(residual, request, policy, Effort()), Placement)
 
 
-def _auto(residual: Residual, request: Request, policy: Policy, seed: int, budget_s: float) -> Answer:
+def _auto(residual: Residual, request: Request, policy: Policy, effort: Effort) -> Answer:
     if request.shape in (Shape.GRAPH, Shape.SINGLE):
-        return _beam(residual, request, policy, seed, budget_s)
-    if not chain.suits(request):
-        return _exact(residual, request, policy, seed, budget_s)
-    answer = _chain(residual, request, policy, seed, budget_s)
-    settled = answer.gap <= GAP if isinstance(answer, Placement) else answer.proved
-    if settled or not budget_s:
-        return answer
-    hint = answer if isinstance(answer, Placement) else None
-    return _better(answer, _exact(residual, request, policy, seed, budget_s, hint))
+        found = _beam(residual, request, policy, effort)
+        if isinstance(found, Placement) or not effort.budget_s:
+            return found
+    return _exact(residual, request, policy, effort, GAP)
+
+
+def _exact(residual: Residual, request: Request, policy: Policy, effort: Effort, gap: float = 0.0) -> Answer:
+    """CP-SAT; for a chain that A* knows only if A* leaves more than `gap`, and then from its placement."""
+    first = _chain(residual, request, policy, effort) if chain.suits(request) else None
+    if first is not None and (first.gap <= gap if isinstance(first, Placement) else first.proved):
+        return first
+    hint = first if isinstance(first, Placement) else None
+    last = exact.solve(residual, request, policy, seed=effort.seed, budget_s=effort.budget_s, hint=hint)
+    return last if first is None else _better(first, last)
 
 
 def _better(one: Answer, other: Answer) -> Answer:
-    """The better of two answers to the same request, under the better of their bounds."""
+    """The better of two answers to the same request, under the better of their bounds, in the time of both."""
+    spent = one.milliseconds + other.milliseconds
     if isinstance(one, Refusal) or isinstance(other, Refusal):
-        return other if isinstance(one, Refusal) else one
+        return replace(other if isinstance(one, Refusal) else one, milliseconds=spent)
     best = min(one, other, key=lambda placement: placement.objective)
-    return replace(best, lower_bound=min(best.objective, max(one.lower_bound, other.lower_bound)))
+    bound = min(best.objective, max(one.lower_bound, other.lower_bound))
+    return replace(best, lower_bound=bound, milliseconds=spent)
 
 
-def _chain(residual: Residual, request: Request, policy: Policy, seed: int, budget_s: float) -> Answer:
-    del seed, budget_s  # a search without chance, bounded by its own steps
+def _chain(residual: Residual, request: Request, policy: Policy, effort: Effort) -> Answer:
+    del effort  # a search without chance, bounded by its own steps
     answer = chain.place(residual, request, policy)
     if isinstance(answer, Placement):
         return answer
     return Refusal(request, _nothing(answer.proved), answer.proved, chain.SOLVER, answer.milliseconds)
 
 
-def _beam(residual: Residual, request: Request, policy: Policy, seed: int, budget_s: float) -> Answer:
-    del seed, budget_s  # as above
+def _beam(residual: Residual, request: Request, policy: Policy, effort: Effort) -> Answer:
+    del effort  # as above
     began = time.perf_counter()
     answer = beam.place(residual, request, policy)
     if answer is not None:
@@ -119,21 +134,15 @@ def _beam(residual: Residual, request: Request, policy: Policy, seed: int, budge
     return Refusal(request, _nothing(False), False, "beam", (time.perf_counter() - began) * 1000)
 
 
-def _exact(
-    residual: Residual, request: Request, policy: Policy, seed: int, budget_s: float, hint: Placement | None = None
-) -> Answer:
-    return exact.solve(residual, request, policy, seed=seed, budget_s=budget_s, hint=hint)
-
-
-def _ilp(residual: Residual, request: Request, policy: Policy, seed: int, budget_s: float) -> Answer:
-    return ilp.solve(residual, request, policy, seed=seed, budget_s=budget_s)
+def _ilp(residual: Residual, request: Request, policy: Policy, effort: Effort) -> Answer:
+    return ilp.solve(residual, request, policy, seed=effort.seed, budget_s=effort.budget_s)
 
 
 def _nothing(proved: bool) -> str:
     return "no placement meets every constraint together" if proved else "the search found no placement"
 
 
-SOLVERS: dict[str, Callable[[Residual, Request, Policy, int, float], Answer]] = {
+SOLVERS: dict[str, Callable[[Residual, Request, Policy, Effort], Answer]] = {
     "auto": _auto,
     "segment-a*": _chain,
     "beam": _beam,
