@@ -1,10 +1,10 @@
 """Kubernetes Nodes, as the API returns them → the sites of a :class:`tephra.placement.model.Topology`.
 
-Read are the label ``tephra.dev/site``, ``status.allocatable``, ``status.images``, and the labels ``tephra.dev/class-NAME:
-"true"`` by which a node says that it runs the compute class NAME beside containers (a RuntimeClass selects its nodes by
-such labels). Links between sites are not in the API: the caller gives them. A Node that is cordoned or not ready stays
-in the topology, so that what runs there is known, but takes nothing new: it has no class. One that was switched off to
-save energy (label ``tephra.dev/powered-off: "true"``) is asleep and may be woken.
+Read are the label ``tephra.dev/site``, ``status.allocatable``, ``status.images``, and the labels
+``tephra.dev/class-NAME: "true"`` by which a node says that it runs the compute class NAME beside containers (a
+RuntimeClass selects its nodes by such labels). Links between sites are not in the API: the caller gives them. A Node
+that is cordoned or not ready stays in the topology, so that what runs there is known, but takes nothing new: it has no
+class. One that was switched off to save energy (label ``tephra.dev/powered-off: "true"``) is asleep and may be woken.
 """
 
 import math

@@ -1,9 +1,9 @@
 """The way into the placement core: one request, one residual, one policy → a placement, or a refusal with its reasons.
 
-``auto`` takes the solver that knows the request's shape: segment A* for chains (:mod:`.chain`), CP-SAT from the best
-beam for DAGs, trees and chains with rules that A* does not know (:mod:`.exact`), beam search for general graphs and
-single workloads (:mod:`.beam`) and CP-SAT where that finds nothing. What is refused is explained by :mod:`.refuse` and :mod:`.relax`. A request that names
-what the topology does not have is no refusal but a ValueError.
+``auto`` takes the solver that knows the request's shape: segment A* for chains (:mod:`.chain`); CP-SAT from the best
+beam for DAGs, trees and chains with rules that A* does not know (:mod:`.exact`); beam search for general graphs and
+single workloads (:mod:`.beam`), and CP-SAT where that finds nothing. What is refused is explained by :mod:`.refuse` and
+:mod:`.relax`. A request that names what the topology does not have is no refusal but a ValueError.
 """
 
 import time
