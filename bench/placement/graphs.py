@@ -1,0 +1,180 @@
+"""Row 8: virtual networks that come and go on a Waxman and on a GEANT-like network; beam search against the heuristics.
+
+Everyone is given the same arrivals and takes or refuses each as it comes: one virtual node per substrate node, one path
+per virtual link. Every embedding, ours or a peer's, is proved by the product's checker. Only the decision is timed.
+"""
+
+import heapq
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from bench.placement.peers import ranking
+from bench.placement.peers.mapping import Embedding, Free, rw_bfs, two_stage
+from bench.placement.virtual_networks import (
+    GEANT_RATES,
+    REQUESTS,
+    SEEDS,
+    WAXMAN_RATES,
+    Substrate,
+    VirtualNetwork,
+    arrivals,
+    geant_like,
+    waxman,
+)
+from bench.report import emit, percentile, progress
+from tephra.placement import beam, check
+from tephra.placement.model import (
+    Affinity,
+    Capacity,
+    Channel,
+    Function,
+    Link,
+    Node,
+    Placement,
+    Policy,
+    Request,
+    Scope,
+    Site,
+    Topology,
+)
+from tephra.placement.residual import Residual
+from tephra.placement.shapes import Shape
+
+OURS = "beam"
+PEERS: dict[str, Callable[[Free, VirtualNetwork], Embedding | None]] = {
+    "GRC": partial(two_stage, ranking.global_resource_capacity),
+    "NRM": partial(two_stage, ranking.node_resource_metric),
+    "RW-MaxMatch": partial(two_stage, ranking.random_walk),
+    "RW-BFS": rw_bfs,
+}
+POLICY = Policy(latency=0.0, traffic=1.0, price_base=1.0)  # bandwidth times hops, the cost the papers count
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one subject did with the arrivals; embeddings carry one unit of CPU as one millicore."""
+
+    offered: int = 0
+    accepted: int = 0
+    revenue_offered: int = 0
+    revenue: int = 0
+    cost: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    def add(self, other: "Tally") -> None:
+        """Pool another replay."""
+        for name in ("offered", "accepted", "revenue_offered", "revenue", "cost", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def figures(self) -> dict[str, float]:
+        """The figures of the row, by name."""
+        return {
+            "accepted": self.accepted / self.offered,
+            "revenue / cost": self.revenue / self.cost,
+            "revenue taken": self.revenue / self.revenue_offered,
+            "mean time": 1000 * sum(self.seconds) / len(self.seconds),
+            "p99 time": 1000 * percentile(self.seconds, 99),
+        }
+
+
+def run(quick: bool) -> None:
+    """Replay every network at every load with every subject; one row per figure."""
+    seeds, count = (SEEDS[:1], 150) if quick else (SEEDS, REQUESTS)
+    for network, rates in ((waxman, WAXMAN_RATES), (geant_like, GEANT_RATES)):
+        for rate in rates:
+            tallies = {name: Tally() for name in (OURS, *PEERS)}
+            for seed in seeds:
+                substrate, requests = network(seed), arrivals(seed, rate, count)
+                for name, tally in tallies.items():
+                    tally.add(replay(name, substrate, requests))
+                    progress(f"{substrate.name}, {rate:g} arrivals per unit of time, seed {seed}: {name} done")
+            _print(f"{substrate.name}, {rate:g}/unit", tallies, len(seeds) * count)
+
+
+def replay(name: str, substrate: Substrate, requests: Sequence[VirtualNetwork]) -> Tally:
+    """Offer the requests in order to one subject; those whose time is over leave before the next arrives."""
+    residual, free = Residual.of(topology_of(substrate)), Free.of(substrate)
+    leaving: list[tuple[float, int, VirtualNetwork, Placement, Embedding]] = []
+    tally = Tally()
+    for number, network in enumerate(requests):
+        while leaving and leaving[0][0] <= network.arrival:
+            _, _, gone, placement, embedding = heapq.heappop(leaving)
+            residual = residual.release(placement)
+            free.give(gone, embedding)
+        tally.offered += 1
+        tally.revenue_offered += network.revenue
+        request = request_of(network)
+        started = time.perf_counter()
+        found = beam.place(residual, request, POLICY) if name == OURS else PEERS[name](free, network)
+        tally.seconds.append(time.perf_counter() - started)
+        if found is not None:
+            embedding = _embedding(found, network) if isinstance(found, Placement) else found
+            placement = found if isinstance(found, Placement) else _placement(name, residual, request, found)
+            check.require(residual, request, POLICY, placement)
+            residual = residual.commit(placement)
+            free.take(network, embedding)
+            heapq.heappush(leaving, (network.departure, number, network, placement, embedding))
+            tally.accepted += 1
+            tally.revenue += network.revenue
+            tally.cost += embedding.cost(network)
+    return tally
+
+
+def topology_of(substrate: Substrate) -> Topology:
+    """The substrate as a topology: a site with one node per substrate node, links whose directions share capacity."""
+    sites = tuple(Site(f"n{index}", (Node(f"n{index}", int(cpu), 0),)) for index, cpu in enumerate(substrate.cpu))
+    rows = zip(substrate.links.tolist(), substrate.delay.tolist(), substrate.bandwidth.tolist(), strict=True)
+    return Topology(sites, tuple(Link(f"n{u}", f"n{v}", delay, kbps, Capacity.SHARED) for (u, v), delay, kbps in rows))
+
+
+def request_of(network: VirtualNetwork) -> Request:
+    """The virtual network as a request whose functions keep to nodes of their own."""
+    functions = tuple(Function(f"v{index}", int(cpu), 0) for index, cpu in enumerate(network.cpu))
+    rows = zip(network.links.tolist(), network.bandwidth.tolist(), strict=True)
+    channels = tuple(Channel(f"v{u}", f"v{v}", kbps) for (u, v), kbps in rows)
+    apart = Affinity(frozenset(function.name for function in functions), Scope.NODE, anti=True)
+    return Request(network.name, Shape.GRAPH, functions, channels, affinities=(apart,))
+
+
+def _embedding(placement: Placement, network: VirtualNetwork) -> Embedding:
+    index = placement.assignment
+    paths = (placement.paths[f"v{u}", f"v{v}"] for u, v in network.links.tolist())
+    nodes = tuple(int(index[f"v{number}"][1:]) for number in range(len(network.cpu)))
+    return Embedding(nodes, tuple(tuple(int(site[1:]) for site in path) for path in paths))
+
+
+def _placement(name: str, residual: Residual, request: Request, embedding: Embedding) -> Placement:
+    """A peer's embedding, for the checker and the residual; it claims no bound."""
+    assignment = {function.name: f"n{node}" for function, node in zip(request.functions, embedding.nodes, strict=True)}
+    paths = {
+        (channel.source, channel.target): tuple(f"n{node}" for node in path)
+        for channel, path in zip(request.channels, embedding.paths, strict=True)
+    }
+    placement = Placement(request, assignment, paths, 0.0, 0.0, name, 0.0)
+    return Placement(request, assignment, paths, check.objective(residual, POLICY, placement), 0.0, name, 0.0)
+
+
+def _print(case: str, tallies: dict[str, Tally], requests: int) -> None:
+    """A row per figure: ours, every peer's, the best peer's."""
+    figures = {name: tally.figures() for name, tally in tallies.items()}
+    for what, value in figures[OURS].items():
+        peers = {name: round(figures[name][what], 4) for name in PEERS}
+        less_is_better = what.endswith("time")
+        best = min(peers, key=peers.__getitem__) if less_is_better else max(peers, key=peers.__getitem__)
+        holds = value <= peers[best] if less_is_better else value >= peers[best]
+        emit(
+            "placement",
+            8,
+            f"{case}: {what}",
+            value,
+            "ms" if less_is_better else "ratio",
+            peer=best,
+            peer_value=peers[best],
+            ratio=value / peers[best],
+            peers=peers,
+            requests=requests,
+            bar=f"{'<=' if less_is_better else '>='} every peer",
+            holds=holds,
+        )
