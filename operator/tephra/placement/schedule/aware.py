@@ -47,8 +47,19 @@ def aware(problem: Problem, *, limit: int | None = None, seed: int = 0, effort: 
     best = min(_starts(problem, limit), key=lambda candidate: candidate.cost)
     best = _search_pulls(problem, best, limit, source, effort, bound)
     best = _search_plan(problem, best, limit, source, effort, bound)
-    times = {pull: at for pull, at in arrivals(problem, best.pulls).items() if pull in _needed(problem, best.plan)}
-    return named(problem, best.partial.vcpu, best.partial.start, times, bound=bound, solver="aware")
+    return _schedule(problem, best, bound, "aware")
+
+
+def prefetched(problem: Problem, plan: Plan, solver: str) -> Schedule:
+    """Any plan, its images fetched ahead in the order of its tasks."""
+    result = _decoded(problem, tuple(_needed(problem, plan)), plan)
+    return _schedule(problem, result, lower_bound(problem), solver)
+
+
+def _schedule(problem: Problem, result: Candidate, bound: int, solver: str) -> Schedule:
+    needed = _needed(problem, result.plan)
+    times = {pull: at for pull, at in arrivals(problem, result.pulls).items() if pull in needed}
+    return named(problem, result.partial.vcpu, result.partial.start, times, bound=bound, solver=solver)
 
 
 def _starts(problem: Problem, limit: int | None) -> Iterator[Candidate]:

@@ -1,0 +1,160 @@
+"""Row 5: function scheduling, cold (no image anywhere) and warm (every image everywhere), with and without a core cap.
+
+Instances of :mod:`bench.placement.workflow_instances`. SF-CUV, CUV-FIX, HEFT, PEFT, CAP and COM plan without regard to
+images, as published; their plans are then executed with images fetched when the first function needs them, first come
+first served. Ours fetches ahead. One row shows what fetching ahead alone gives SF-CUV's own plan. Every schedule passes
+the independent checker. When warm, ours is held to the number of vCPUs that SF-CUV used on the same instance; beside it
+stands ours with all of them, and that is what CP-SAT, with all of them too, is compared with.
+"""
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.placement.workflow_instances import PARTITIONS, SEEDS, platform, workflow
+from bench.report import at_most, emit, noise, progress
+from tephra.placement.schedule.aware import aware, prefetched
+from tephra.placement.schedule.check import violations
+from tephra.placement.schedule.exact import exact
+from tephra.placement.schedule.execute import execute
+from tephra.placement.schedule.metrics import Figures, figures
+from tephra.placement.schedule.problem import Problem, compile_problem
+from tephra.placement.schedule.result import Schedule
+from tephra.placement.schedule.solve import PLANNERS
+
+BENCH, ROW = "placement", 5
+PEER, AHEAD = "sf-cuv", "sf-cuv fetching ahead"
+OURS, FREE, OPTIMUM = "aware", "aware, all vCPUs", "exact, all vCPUs"
+SMALL, LARGE = 5, 8
+EXACT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A point of the figures: state of the images, cap, and |B|."""
+
+    warm: bool
+    capped: bool
+    partitions: int
+
+    def __str__(self) -> str:
+        return f"{'warm' if self.warm else 'cold'}, cap {'on' if self.capped else 'off'}, |B| = {self.partitions}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One instance: the figures by scheduler, and the optimum's bound where it was sought (microseconds)."""
+
+    figures: dict[str, Figures]
+    bound_us: int | None
+
+    def ratio(self, scheduler: str) -> float:
+        """Response time over SF-CUV's."""
+        return self.figures[scheduler].makespan_us / self.figures[PEER].makespan_us
+
+    def excess(self) -> float:
+        """Response time of ours with all vCPUs over the optimum's, less 1."""
+        return self.figures[FREE].makespan_us / self.figures[OPTIMUM].makespan_us - 1
+
+
+def run(quick: bool) -> None:
+    partitions, seeds = ((2, 5, 8, 20), SEEDS[:4]) if quick else (PARTITIONS, SEEDS)
+    settings = [Setting(w, c, b) for c in (False, True) for w in (False, True) for b in partitions]
+    results: dict[Setting, list[Outcome]] = {}
+    for setting in settings:
+        progress(str(setting))
+        results[setting] = [outcome(setting, seed) for seed in seeds]
+        _report(setting, results[setting])
+    _summary(results)
+
+
+def outcome(setting: Setting, seed: int) -> Outcome:
+    """Every scheduler on one instance."""
+    flow = workflow(setting.partitions, seed)
+    place = platform(seed, warm=setting.warm, capped=setting.capped)
+    problem = compile_problem(flow, place)
+    schedules = schedules_of(problem)
+    schedules[FREE] = aware(problem)
+    used = figures(problem, schedules[PEER]).vcpus
+    schedules[OURS] = aware(problem, limit=used) if setting.warm else schedules[FREE]
+    if setting.partitions <= SMALL:
+        schedules[OPTIMUM] = exact(problem, seconds=EXACT_S)
+    for name, schedule in schedules.items():
+        if wrong := violations(flow, place, schedule):
+            raise AssertionError(f"{name} on {setting}, seed {seed}: {wrong[0]}")
+    bound = schedules[OPTIMUM].lower_bound_us if OPTIMUM in schedules else None
+    return Outcome({name: figures(problem, schedule) for name, schedule in schedules.items()}, bound)
+
+
+def schedules_of(problem: Problem) -> dict[str, Schedule]:
+    """The published schedulers, and SF-CUV's plan with its images fetched ahead."""
+    plans = {name: planner(problem) for name, planner in PLANNERS.items()}
+    executed = {name: execute(problem, plan, name) for name, plan in plans.items()}
+    return executed | {AHEAD: prefetched(problem, plans[PEER], AHEAD)}
+
+
+def means(outcomes: Iterable[Outcome], read: Callable[[Figures, Figures], float]) -> dict[str, float]:
+    """By scheduler, the mean over the seeds of what `read` makes of its figures and SF-CUV's."""
+    values: dict[str, list[float]] = {}
+    for one in outcomes:
+        for name, its in one.figures.items():
+            values.setdefault(name, []).append(read(its, one.figures[PEER]))
+    return {name: round(statistics.fmean(of), 4) for name, of in values.items()}
+
+
+def _report(setting: Setting, outcomes: Sequence[Outcome]) -> None:
+    """One line a setting: mean response time of ours, and of all the ones beside it."""
+    ratios = [one.ratio(OURS) for one in outcomes]
+    times = means(outcomes, lambda its, _: its.makespan_us / 1e6)
+    must = not setting.warm and setting.partitions >= LARGE
+    emit(
+        BENCH,
+        ROW,
+        f"{setting}: response time",
+        times[OURS],
+        "s",
+        peer=PEER,
+        peer_value=times[PEER],
+        ratio=statistics.fmean(ratios),
+        worst_ratio=max(ratios),
+        noise=noise(ratios),
+        **(at_most(statistics.fmean(ratios), 0.5, "of the peer's") if must else {}),
+        **(at_most(max(ratios), 1.0, "of the peer's, every seed") if setting.warm else {}),
+        seconds=times,
+        normalised_time=means(outcomes, lambda its, peer: its.makespan_us / peer.makespan_us),
+        normalised_efficiency=means(outcomes, lambda its, peer: its.efficiency / peer.efficiency),
+        sharing=means(outcomes, lambda its, _: its.sharing),
+        vm_sharing=means(outcomes, lambda its, _: its.vm_sharing),
+        vcpus=means(outcomes, lambda its, _: its.vcpus),
+    )
+
+
+def _summary(results: dict[Setting, list[Outcome]]) -> None:
+    """The bars, each over all settings it speaks of; the worst instance decides."""
+    for capped in (False, True):
+        mine = {setting: found for setting, found in results.items() if setting.capped == capped}
+        where = f"cap {'on' if capped else 'off'}"
+        cold = max(
+            one.ratio(OURS) for s, found in mine.items() if not s.warm and s.partitions >= LARGE for one in found
+        )
+        what = f"{where}: cold, |B| >= {LARGE}, worst instance, over SF-CUV"
+        emit(BENCH, ROW, what, cold, "", **at_most(cold, 0.5))
+        warm = [one for s, found in mine.items() if s.warm for one in found]
+        ratio = max(one.ratio(OURS) for one in warm)
+        emit(BENCH, ROW, f"{where}: warm, worst instance, over SF-CUV", ratio, "", **at_most(ratio, 1.0))
+        more = max(one.figures[OURS].vcpus - one.figures[PEER].vcpus for one in warm)
+        emit(BENCH, ROW, f"{where}: warm, most vCPUs beyond SF-CUV's", more, "", **at_most(more, 0))
+        for is_warm in (False, True):
+            small = [one for s, found in mine.items() if s.warm == is_warm and s.partitions <= SMALL for one in found]
+            worst = 100 * max(one.excess() for one in small)
+            proved = sum(one.bound_us == one.figures[OPTIMUM].makespan_us for one in small)
+            emit(
+                BENCH,
+                ROW,
+                f"{where}: {'warm' if is_warm else 'cold'}, |B| <= {SMALL}, worst instance, above CP-SAT",
+                worst,
+                "%",
+                **at_most(worst, 5, "%"),
+                mean=100 * statistics.fmean(one.excess() for one in small),
+                proved=f"{proved} of {len(small)}",
+            )
