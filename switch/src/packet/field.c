@@ -197,7 +197,7 @@ static void set_present(const struct place *place, struct flow *flow) {
     }
 }
 
-void field_set(enum field_id id, struct flow *flow, const uint8_t value[FIELD_MAX_BYTES]) {
+void field_set(enum field_id id, struct flow *flow, const uint8_t *value) {
     const struct place *place = &places[id];
     uint8_t *at = (uint8_t *) flow + place->offset;
     if (place->size == FIELD_MAX_BYTES) {

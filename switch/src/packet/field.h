@@ -74,7 +74,7 @@ const struct field_info *field_by_id(unsigned id);
 
 /* `value` is the OXM payload: `n_bytes` bytes, network order, right-aligned bits. */
 void field_get(enum field_id id, const struct flow *flow, uint8_t value[FIELD_MAX_BYTES]);
-void field_set(enum field_id id, struct flow *flow, const uint8_t value[FIELD_MAX_BYTES]);
+void field_set(enum field_id id, struct flow *flow, const uint8_t *value);
 
 /* Whether `match` meets the prerequisites of `id` (section 7.2.3.8). Used for match fields and for set-field. */
 bool field_prerequisites_met(enum field_id id, const struct match *match);
