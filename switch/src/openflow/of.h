@@ -1,7 +1,8 @@
 /* OpenFlow 1.3.5 for one datapath: connections to controllers, and everything they may ask.
  *
- * `struct of` belongs to the control thread and lives in its event loop (base/loop.h). It decodes messages, checks them by
- * the specification, calls the datapath (pipeline/dp.h), and answers. It knows nothing of DPDK, ports' kinds, or files.
+ * `struct of` belongs to the control thread and lives in its event loop (base/loop.h). It decodes messages, checks them
+ * by the specification, calls the datapath (pipeline/dp.h), and answers. It knows nothing of DPDK, ports' kinds, or
+ * files.
  *
  * Neighbours: pipeline/dp.h below; process/main.c owns it, lends it a way to send packets out, and journals what it
  * accepted, so that a restarted process can have its state back. */
@@ -39,8 +40,9 @@ void of_destroy(struct of *of);
 struct of_tls {
     const char *private_key, *certificate, *ca; /* PEM files */
 };
-/* `target`: tcp:HOST:PORT, ssl:HOST:PORT, unix:PATH (the switch connects and keeps reconnecting with backoff and jitter);
- * ptcp:PORT[:HOST], pssl:PORT[:HOST], punix:PATH (it listens). Returns NULL, or what is wrong, as a sentence. */
+/* `target`: tcp:HOST:PORT, ssl:HOST:PORT, unix:PATH (the switch connects and keeps reconnecting with backoff and
+ * jitter); ptcp:PORT[:HOST], pssl:PORT[:HOST], punix:PATH (it listens). Returns NULL, or what is wrong, as a sentence.
+ */
 const char *of_controller_add(struct of *of, const char *target);
 const char *of_controller_remove(struct of *of, const char *target);
 const char *of_set_tls(struct of *of, const struct of_tls *tls);
@@ -48,7 +50,7 @@ const char *of_set_tls(struct of *of, const struct of_tls *tls);
 struct of_connection_view {
     const char *target;
     const char *peer;
-    const char *role; /* "equal", "master", "slave", "auxiliary" */
+    const char *role;  /* "equal", "master", "slave", "auxiliary" */
     const char *state; /* "connected", "connecting", "backoff", "listening" */
     const char *last_error;
     uint64_t messages_in, messages_out;
@@ -63,6 +65,7 @@ void of_port_status(void *of, const struct dp_port *port, enum dp_port_reason re
 /* Restoring: apply a message that was accepted at `created_ms` (CLOCK_MONOTONIC) before, all of `n` atomically. */
 ofperr of_replay(struct of *of, const uint8_t *const *messages, const size_t *lengths, unsigned n, uint64_t created_ms);
 /* The present state as the shortest list of messages that makes it anew (for a compact journal). */
-void of_dump(struct of *of, void (*each)(void *aux, const uint8_t *message, size_t len, uint64_t created_ms), void *aux);
+void of_dump(struct of *of, void (*each)(void *aux, const uint8_t *message, size_t len, uint64_t created_ms),
+             void *aux);
 
 #endif

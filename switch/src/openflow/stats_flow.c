@@ -1,0 +1,87 @@
+/* Flow and aggregate statistics (section 7.3.5.2, 7.3.5.3). */
+#include "multipart.h"
+#include "oxm.h"
+
+/* The filter of a request; `match` is where its match is kept. */
+static ofperr decode_filter(const void *body, size_t len, struct dp_flow_filter *filter, struct match *match) {
+    const struct ofp_flow_stats_request *wire = body;
+    size_t used = 0, rest = len - sizeof *wire;
+    if (wire->table_id >= DP_TABLES && wire->table_id != OFPTT_ALL)
+        return OFPERR(OFPET_BAD_REQUEST, OFPBRC_BAD_TABLE_ID);
+    ofperr error = oxm_decode_match((const uint8_t *) body + sizeof *wire, rest, match, &used);
+    if (error)
+        return error;
+    if (used != rest)
+        return OFPERR(OFPET_BAD_REQUEST, OFPBRC_BAD_LEN);
+    *filter = (struct dp_flow_filter){
+        .table_id = wire->table_id,
+        .out_port = be32toh(wire->out_port),
+        .out_group = be32toh(wire->out_group),
+        .cookie = be64toh(wire->cookie),
+        .cookie_mask = be64toh(wire->cookie_mask),
+        .match = match,
+    };
+    return 0;
+}
+
+static bool put_flow(void *aux, const struct dp_flow *flow) {
+    struct reply *reply = aux;
+    struct dp_flow_view view;
+    dp_flow_view(flow, &view);
+    size_t entry = reply_entry_begin(reply, sizeof(struct ofp_flow_stats));
+    oxm_encode_match(reply->out, view.match);
+    instructions_encode(reply->out, view.instructions);
+    struct ofp_flow_stats *wire = reply_at(reply, entry);
+    wire->length = htobe16((uint16_t) (buf_len(reply->out) - entry));
+    wire->table_id = view.table_id;
+    wire->duration_sec = duration_sec(view.age_ns);
+    wire->duration_nsec = duration_nsec(view.age_ns);
+    wire->priority = htobe16(view.priority);
+    wire->idle_timeout = htobe16(view.idle_timeout);
+    wire->hard_timeout = htobe16(view.hard_timeout);
+    wire->flags = htobe16(view.flags);
+    wire->cookie = htobe64(view.cookie);
+    wire->packet_count = htobe64(view.counter.packets);
+    wire->byte_count = htobe64(view.counter.bytes);
+    reply_entry_end(reply, entry);
+    return true;
+}
+
+ofperr multipart_flow(struct reply *reply, const void *body, size_t len) {
+    struct dp_flow_filter filter;
+    struct match match;
+    ofperr error = decode_filter(body, len, &filter, &match);
+    if (!error)
+        dp_flow_each(reply->conn->of->dp, &filter, put_flow, reply);
+    return error;
+}
+
+struct aggregate {
+    struct dp_counter counter;
+    uint32_t flows;
+};
+
+static bool add_flow(void *aux, const struct dp_flow *flow) {
+    struct aggregate *sum = aux;
+    struct dp_flow_view view;
+    dp_flow_view(flow, &view);
+    sum->counter.packets += view.counter.packets;
+    sum->counter.bytes += view.counter.bytes;
+    sum->flows++;
+    return true;
+}
+
+ofperr multipart_aggregate(struct reply *reply, const void *body, size_t len) {
+    struct dp_flow_filter filter;
+    struct match match;
+    struct aggregate sum = {{0, 0}, 0};
+    ofperr error = decode_filter(body, len, &filter, &match);
+    if (error)
+        return error;
+    dp_flow_each(reply->conn->of->dp, &filter, add_flow, &sum);
+    struct ofp_aggregate_stats_reply *wire = reply_entry(reply, sizeof *wire);
+    wire->packet_count = htobe64(sum.counter.packets);
+    wire->byte_count = htobe64(sum.counter.bytes);
+    wire->flow_count = htobe32(sum.flows);
+    return 0;
+}
