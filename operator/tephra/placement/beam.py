@@ -19,7 +19,7 @@ import numpy as np
 
 from tephra.placement import routes
 from tephra.placement.guide import Guide, lower_bound
-from tephra.placement.instance import NONE, Bools, Floats, Flow, Instance
+from tephra.placement.instance import NONE, Bools, Floats, Flow, Instance, finish
 from tephra.placement.model import Ints, Placement, Policy, Request, Scope
 from tephra.placement.residual import Residual
 
@@ -37,7 +37,9 @@ def place(residual: Residual, request: Request, policy: Policy, *, width: int = 
     found = search(instance, guide, width)
     if found is None:
         return None
-    return instance.finish(
+    return finish(
+        instance,
+        request,
         found.nodes.tolist(),
         [found.paths[number] for number in range(len(instance.flows))],
         lower_bound=lower_bound(guide),
@@ -56,7 +58,6 @@ class PartialMap:
     pool_free: Ints  # (P,)
     attach: Floats  # (F, H) guess: cost of the flows with placed members, by hosting site (see Guide)
     cost: float = 0.0
-    delay: int = 0  # sum of the delays of the paths, microseconds
     guess: float = 0.0
     root: int = NONE  # where the first function is, as an index of the guide's hosts
     paths: dict[int, list[int]] = field(default_factory=dict)  # flow → arcs from a to b
@@ -267,8 +268,7 @@ def _placed(
             return None
         partial.paths[number] = path if flow.b == function else [int(instance.reverse[arc]) for arc in reversed(path)]
         partial.cost += instance.path_cost(flow, partial.paths[number])
-        partial.delay += instance.path_delay(flow, path)
-    if instance.request.max_path_us is not None and partial.delay > instance.request.max_path_us:
+    if any(instance.delay(partial.paths, limit) > limit.most_us for limit in instance.limits):
         return None
     node = front.node[site]
     partial.nodes[function] = node
@@ -319,5 +319,4 @@ def _without(instance: Instance, guide: Guide, partial: PartialMap, function: in
     placed = np.flatnonzero(left.nodes != NONE)
     left.cost = instance.assignment_cost(left.nodes, placed)
     left.cost += sum(instance.path_cost(instance.flows[number], path) for number, path in left.paths.items())
-    left.delay = sum(instance.path_delay(instance.flows[number], path) for number, path in left.paths.items())
     return left

@@ -17,13 +17,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 from ortools.sat.python import cp_model
 
 from tephra.placement import beam, routing
 from tephra.placement.guide import Guide
-from tephra.placement.instance import Bools, Floats, Instance
+from tephra.placement.instance import NONE, Bools, Floats, Instance, finish, read
 from tephra.placement.marginals import Costs, Marginals, delays, marginals
 from tephra.placement.model import Placement, Policy, Refusal, Request, Scope
 from tephra.placement.residual import Residual
@@ -31,8 +32,21 @@ from tephra.placement.residual import Residual
 SOLVER = "exact"
 CLOSED = 1e-6  # relative gap that counts as none: what scaling to integers and rounding may cost
 PRECISION = 1e9  # the objective of the first solution in units of the master's
-Nodes = tuple[int, ...]  # node by function
-Paths = tuple[list[int], ...]  # arcs by flow, from a to b
+Nodes = tuple[int, ...]  # by function
+
+
+class Solution(NamedTuple):
+    """Where functions run and flows go."""
+
+    nodes: Nodes
+    paths: tuple[list[int], ...]  # arcs by flow, from a to b
+
+
+class Moves(NamedTuple):
+    """At most so many functions leave the nodes where they are `at`; NONE for one that runs nowhere yet."""
+
+    at: Nodes
+    most: int
 
 
 def solve(
@@ -47,15 +61,20 @@ def solve(
     """The best placement found, with a lower bound that holds; a Refusal when there is none (`proved`) or none was
     found. `budget_s` counts CP-SAT's deterministic seconds; `hint` is a placement of the request on this residual."""
     started = perf_counter()
-    search = _Search.of(Instance.of(residual, request, policy), hint)
-    search.run(seed, budget_s)
-    if search.nodes is None:
+    instance = Instance.of(residual, request, policy)
+    starts = [] if hint is None else [Solution(*read(instance, request, hint))]
+    found = beam.search(instance, Guide.of(instance))
+    if found is not None:
+        starts.append(Solution(tuple(found.nodes.tolist()), tuple(found.paths[flow] for flow in sorted(found.paths))))
+    search = improve(instance, starts, seed=seed, budget_s=budget_s)
+    if search.best is None:
         proved = math.isinf(search.bound)
         reason = "no placement meets every constraint" if proved else f"none was found within {budget_s:g} s"
         return Refusal(request, reason, proved, SOLVER, (perf_counter() - started) * 1000)
-    return search.instance.finish(
-        search.nodes,
-        search.paths,
+    return finish(
+        instance,
+        request,
+        *search.best,
         lower_bound=search.value if search.closed else search.bound,
         solver=SOLVER,
         started=started,
@@ -63,43 +82,53 @@ def solve(
     )
 
 
+def improve(
+    instance: Instance,
+    starts: Iterable[Solution],
+    *,
+    seed: int,
+    budget_s: float,
+    moves: Moves | None = None,
+) -> "Search":
+    """Steps 1 to 3 from the best of some solutions, of which there may be none."""
+    guide = Guide.of(instance)
+    search = Search(instance, guide, Costs.of(guide), moves)
+    for start in starts:
+        search.offer(start)
+    search.first = search.value
+    search.run(seed, budget_s)
+    return search
+
+
 @dataclass(slots=True)
-class _Search:
+class Search:
     """The best solution and bound so far."""
 
     instance: Instance
     guide: Guide
     costs: Costs
+    moves: Moves | None
     bound: float = 0.0
     value: float = math.inf
     first: float = math.inf
-    nodes: Nodes | None = None
-    paths: Paths = ()
+    best: Solution | None = None
     rounds: int = 0
-    verdict: str = "budget spent"
 
-    @classmethod
-    def of(cls, instance: Instance, hint: Placement | None) -> "_Search":
-        """Step 1, but for the bound."""
-        guide = Guide.of(instance)
-        search = cls(instance, guide, Costs.of(guide))
-        if hint is not None:
-            search.offer(*instance.read(hint))
-        if (found := beam.search(instance, guide)) is not None:
-            search.offer(tuple(found.nodes.tolist()), tuple(found.paths[flow] for flow in range(len(instance.flows))))
-        search.first = search.value
-        return search
+    @property
+    def verdict(self) -> str:
+        """How the search ended."""
+        return "proved optimal" if self.closed else "budget spent"
 
     @property
     def closed(self) -> bool:
         """Whether the bound meets the solution."""
         return self.bound >= self.value - CLOSED * max(1.0, abs(self.value))
 
-    def offer(self, nodes: Nodes, paths: Paths) -> None:
+    def offer(self, solution: Solution) -> None:
         """Keep a solution if it is the best."""
-        value = self.instance.value(nodes, paths)
+        value = self.instance.value(*solution)
         if value < self.value:
-            self.value, self.nodes, self.paths = value, nodes, paths
+            self.value, self.best = value, solution
 
     def run(self, seed: int, budget_s: float) -> None:
         """Steps 1 to 3, until the gap is closed or the budget spent."""
@@ -110,8 +139,6 @@ class _Search:
         while not self.closed and left > 0 and not math.isinf(self.bound):
             master = master or _Master.of(self, known)
             left -= self._round(master, seed, left)
-        if self.closed:
-            self.verdict = "proved optimal"
 
     def _round(self, master: "_Master", seed: int, budget_s: float) -> float:
         """Solve the master, route its solution, offer what comes out, cut. The deterministic seconds it took."""
@@ -128,7 +155,7 @@ class _Search:
         nodes = master.nodes(solver)
         routed = routing.route(self.instance, nodes, seed, budget_s - spent)
         if routed.paths is not None:
-            self.offer(nodes, routed.paths)
+            self.offer(Solution(nodes, routed.paths))
         if status != cp_model.OPTIMAL or not routed.proved:
             return budget_s
         master.cut(nodes, routed)
@@ -159,7 +186,7 @@ class _Master:
     cost: list[tuple[int, cp_model.IntVar]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, search: _Search, known: Marginals) -> "_Master":
+    def of(cls, search: Search, known: Marginals) -> "_Master":
         """The program over what may still be in a placement better than the best known."""
         most = search.value * (1 + CLOSED) if math.isfinite(search.value) else math.inf
         largest = max(search.value if math.isfinite(search.value) else 0.0, known.bound, 1.0)
@@ -172,8 +199,10 @@ class _Master:
         master.longest()
         if math.isfinite(most):
             master.model.add(_sum(weight * var for weight, var in master.cost) <= math.ceil(most * master.scale))
-        if search.nodes is not None:
-            master.hint(search.nodes)
+        if search.moves is not None:
+            master.stay(search.moves)
+        if search.best is not None:
+            master.hint(search.best.nodes)
         master.minimize()
         return master
 
@@ -275,12 +304,20 @@ class _Master:
 
     def longest(self) -> None:
         """The sum of the path delays of a chain: at least those of the paths of least delay."""
-        limit = self.instance.request.max_path_us
-        if limit is not None:
+        for limit in self.instance.limits:
             least = delays(self.instance)
-            terms = [int(least.between[flow][a, b]) * var for (flow, a, b), var in self.pair.items()]
-            terms += [int(least.single[function, host]) * var for (function, host), var in self.at.items()]
-            self.model.add(_sum(terms) <= limit)
+            within = {end for flow in limit.flows for end in self._ends(flow)}
+            pairs = ((least.between[flow][a, b], var) for (flow, a, b), var in self.pair.items() if flow in limit.flows)
+            alone = ((least.single[key], var) for key, var in self.at.items() if key[0] in within)
+            self.model.add(_sum(int(delay) * var for delay, var in (*pairs, *alone)) <= limit.most_us)
+
+    def stay(self, moves: Moves) -> None:
+        """The migration budget."""
+        settled = [function for function, node in enumerate(moves.at) if node != NONE]
+        staying = [
+            self.x[function, moves.at[function]] for function in settled if (function, moves.at[function]) in self.x
+        ]
+        self.model.add(_sum(staying) >= len(settled) - moves.most)
 
     def hint(self, nodes: Nodes) -> None:
         """Where the best known placement has its functions."""

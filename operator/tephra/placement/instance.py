@@ -2,7 +2,7 @@
 
 What each choice costs comes from :mod:`.objective`. Members are numbered: functions 0..F-1 in the order of the request,
 endpoints after them. All traffic between two members is one :class:`Flow`, because a channel and its reverse follow the
-same sites. Capacities are less the headroom of the policy. :meth:`Instance.finish` turns a solver's nodes and arcs into
+same sites. Capacities are less the headroom of the policy. :func:`finish` turns a solver's nodes and arcs into
 a :class:`Placement`.
 """
 
@@ -42,13 +42,19 @@ class Group:
     anti: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The delays of the paths of these flows sum to at most so many microseconds."""
+
+    flows: frozenset[int]
+    most_us: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Instance:
     """F functions, N nodes, S sites, A arcs, P pools, E endpoints, L layers of images."""
 
-    request: Request
-    residual: Residual
-    policy: Policy
+    topology: Topology
     free: Ints  # (N, 2) less headroom
     pool_free: Ints  # (P,) less headroom
     demand: Ints  # (F, 2)
@@ -59,6 +65,7 @@ class Instance:
     conflict: Bools  # (F, F) isolation keeps the two off one node
     flows: tuple[Flow, ...]
     groups: tuple[Group, ...]
+    limits: tuple[Limit, ...]
     reverse: Ints  # (A,) the arc the other way, NONE if there is none
     layer_cost: Floats  # (L,)
     fetch: Bools  # (F, N, L) layers the function alone makes the node fetch
@@ -73,10 +80,9 @@ class Instance:
         layer_cost, fetch = _layers(residual, functions, policy)
         adds = objective.terms(residual, request, policy)
         endpoint_site, endpoint_node = _endpoints(topology, request)
+        flows = _flows(request)
         return cls(
-            request=request,
-            residual=residual,
-            policy=policy,
+            topology=topology,
             free=usable.node_free,
             pool_free=usable.pool_free,
             demand=demand,
@@ -85,17 +91,13 @@ class Instance:
             endpoint_site=endpoint_site,
             endpoint_node=endpoint_node,
             conflict=np.array([[not may_share(one, "", other, "") for other in functions] for one in functions]),
-            flows=_flows(request),
+            flows=flows,
             groups=_groups(request),
+            limits=() if request.max_path_us is None else (Limit(frozenset(range(len(flows))), request.max_path_us),),
             reverse=_reverse(topology),
             layer_cost=layer_cost,
             fetch=fetch,
         )
-
-    @property
-    def topology(self) -> Topology:
-        """The network below."""
-        return self.residual.topology
 
     @property
     def count(self) -> int:
@@ -108,12 +110,12 @@ class Instance:
         topology = self.topology
         room = pool_free[:, topology.arc_pool]
         along, against = (out > NONE)[:, None], (back > NONE)[:, None]
-        cost = along * (self.adds.delay) + np.maximum(out, 0)[:, None] * self.adds.kbps
+        cost = along * self.adds.delay + np.maximum(out, 0)[:, None] * self.adds.kbps
         usable = ~along | (room >= out[:, None])
         if against.any():
             other = self.reverse
             there = other >= 0
-            cost = cost + against * (np.where(there, self.adds.delay[other], 0.0))
+            cost = cost + against * np.where(there, self.adds.delay[other], 0.0)
             cost = cost + np.maximum(back, 0)[:, None] * self.adds.kbps[other]
             usable &= ~against | (there & (room[:, other] >= back[:, None]))
             one_pool = there & (topology.arc_pool[other] == topology.arc_pool)
@@ -156,46 +158,10 @@ class Instance:
             cost += float((fetched @ self.layer_cost).sum())
         return cost
 
-    def finish(
-        self,
-        nodes: Sequence[int],
-        paths: Sequence[Sequence[int]],
-        *,
-        lower_bound: float,
-        solver: str,
-        started: float,
-        explanation: tuple[str, ...] = (),
-    ) -> Placement:
-        """The placement of functions on `nodes` with every flow on its `paths` (arcs from `a` to `b`)."""
-        value = self.value(nodes, paths)
-        names = self.topology.nodes
-        return Placement(
-            request=self.request,
-            assignment={
-                function.name: names[node].name for function, node in zip(self.request.functions, nodes, strict=True)
-            },
-            paths=self._channel_paths(nodes, paths),
-            objective=value,
-            lower_bound=min(lower_bound, value),
-            solver=solver,
-            milliseconds=(perf_counter() - started) * 1000,
-            explanation=explanation,
-        )
-
     def value(self, nodes: Sequence[int], paths: Sequence[Sequence[int]]) -> float:
         """The objective of functions on `nodes` with flows on `paths`."""
         cost = self.assignment_cost(np.asarray(nodes, dtype=np.int64))
         return cost + sum(self.path_cost(flow, path) for flow, path in zip(self.flows, paths, strict=True))
-
-    def read(self, placement: Placement) -> tuple[tuple[int, ...], tuple[list[int], ...]]:
-        """Node by function and arcs by flow of a placement of this request."""
-        members = self._members()
-        nodes = tuple(self.topology.node_index[placement.assignment[item.name]] for item in self.request.functions)
-        there = ((members[flow.a], members[flow.b]) for flow in self.flows)
-        return nodes, tuple(arcs_of(self.topology, placement.paths[ends]) for ends in there)
-
-    def _members(self) -> list[str]:
-        return [*(item.name for item in self.request.functions), *(item.name for item in self.request.endpoints)]
 
     def site_of(self, member: int, nodes: Sequence[int]) -> int:
         """The site of a member when functions run on `nodes`."""
@@ -203,18 +169,62 @@ class Instance:
             return int(self.topology.node_site[nodes[member]])
         return int(self.endpoint_site[member - self.count])
 
-    def _channel_paths(
-        self, nodes: Sequence[int], paths: Sequence[Sequence[int]]
-    ) -> dict[tuple[str, str], tuple[str, ...]]:
-        members, named = self._members(), dict[tuple[str, str], tuple[str, ...]]()
-        for flow, path in zip(self.flows, paths, strict=True):
-            at = [self.site_of(flow.a, nodes), *(int(self.topology.arc_target[arc]) for arc in path)]
-            sites = tuple(self.topology.sites[site].name for site in at)
-            if flow.out > NONE:
-                named[members[flow.a], members[flow.b]] = sites
-            if flow.back > NONE:
-                named[members[flow.b], members[flow.a]] = sites[::-1]
-        return named
+    def delay(self, paths: Mapping[int, Sequence[int]], limit: Limit) -> int:
+        """The sum that a limit bounds, in microseconds, of the paths known."""
+        return sum(self.path_delay(self.flows[flow], path) for flow, path in paths.items() if flow in limit.flows)
+
+
+def read(instance: Instance, request: Request, placement: Placement) -> tuple[tuple[int, ...], tuple[list[int], ...]]:
+    """Node by function and arcs by flow of a placement of the request."""
+    topology, members = instance.topology, _members(request)
+    nodes = tuple(topology.node_index[placement.assignment[function.name]] for function in request.functions)
+    ends = ((members[flow.a], members[flow.b], flow.out > NONE) for flow in instance.flows)
+    sites = (placement.paths[a, b] if has else placement.paths[b, a][::-1] for a, b, has in ends)
+    return nodes, tuple(arcs_of(topology, path) for path in sites)
+
+
+def finish(  # noqa: PLR0913 - one fact each
+    instance: Instance,
+    request: Request,
+    nodes: Sequence[int],
+    paths: Sequence[Sequence[int]],
+    *,
+    lower_bound: float,
+    solver: str,
+    started: float,
+    explanation: tuple[str, ...] = (),
+) -> Placement:
+    """The placement of functions on `nodes` with every flow on its `paths` (arcs from `a` to `b`)."""
+    value, names = instance.value(nodes, paths), instance.topology.nodes
+    return Placement(
+        request=request,
+        assignment={function.name: names[node].name for function, node in zip(request.functions, nodes, strict=True)},
+        paths=_channel_paths(instance, _members(request), nodes, paths),
+        objective=value,
+        lower_bound=min(lower_bound, value),
+        solver=solver,
+        milliseconds=(perf_counter() - started) * 1000,
+        explanation=explanation,
+    )
+
+
+def _channel_paths(
+    instance: Instance, members: Sequence[str], nodes: Sequence[int], paths: Sequence[Sequence[int]]
+) -> dict[tuple[str, str], tuple[str, ...]]:
+    topology, named = instance.topology, dict[tuple[str, str], tuple[str, ...]]()
+    for flow, path in zip(instance.flows, paths, strict=True):
+        at = [instance.site_of(flow.a, nodes), *(int(topology.arc_target[arc]) for arc in path)]
+        sites = tuple(topology.sites[site].name for site in at)
+        if flow.out > NONE:
+            named[members[flow.a], members[flow.b]] = sites
+        if flow.back > NONE:
+            named[members[flow.b], members[flow.a]] = sites[::-1]
+    return named
+
+
+def _members(request: Request) -> list[str]:
+    """The names of the members by their number."""
+    return [*(item.name for item in request.functions), *(item.name for item in request.endpoints)]
 
 
 def _admitted(residual: Residual, request: Request) -> Bools:
@@ -256,8 +266,7 @@ def _endpoints(topology: Topology, request: Request) -> tuple[Ints, Ints]:
 
 
 def _flows(request: Request) -> tuple[Flow, ...]:
-    members = [*(item.name for item in request.functions), *(item.name for item in request.endpoints)]
-    number = {name: index for index, name in enumerate(members)}
+    number = {name: index for index, name in enumerate(_members(request))}
     asked = {(number[item.source], number[item.target]): item.bandwidth_kbps for item in request.channels}
     return tuple(
         Flow(a, b, kbps, asked.get((b, a), NONE)) for (a, b), kbps in asked.items() if a < b or (b, a) not in asked
@@ -265,7 +274,7 @@ def _flows(request: Request) -> tuple[Flow, ...]:
 
 
 def _groups(request: Request) -> tuple[Group, ...]:
-    members = [*(item.name for item in request.functions), *(item.name for item in request.endpoints)]
+    members = _members(request)
     return tuple(
         Group(tuple(sorted(members.index(name) for name in item.members)), item.scope, item.anti)
         for item in request.affinities

@@ -68,16 +68,11 @@ def _alone(instance: Instance, nodes: Sequence[int]) -> list[list[int] | None]:
 
 
 def _crowded(instance: Instance, paths: dict[int, list[int]]) -> set[int]:
-    """The flows on links that are given more than they have; all when the paths together take too long."""
-    limit = instance.request.max_path_us
-    if (
-        limit is not None
-        and sum(instance.path_delay(instance.flows[flow], path) for flow, path in paths.items()) > limit
-    ):
-        return set(paths)
+    """The flows on links that are given more than they have; and those of a limit on their delay that does not hold."""
+    slow = {flow for limit in instance.limits if instance.delay(paths, limit) > limit.most_us for flow in limit.flows}
     used = {flow: instance.used(path, instance.flows[flow]) for flow, path in paths.items()}
     over = sum(used.values(), np.zeros_like(instance.pool_free)) > instance.pool_free
-    return {flow for flow, taken in used.items() if (taken[over] > 0).any()}
+    return slow | {flow for flow, taken in used.items() if (taken[over] > 0).any()}
 
 
 def _solved(model: cp_model.CpModel, seed: int, budget_s: float) -> tuple[cp_model.CpSolver, cp_model.CpSolverStatus]:
@@ -166,11 +161,12 @@ class _Program:
             self.model.add(cp_model.LinearExpr.sum(terms) <= int(self.instance.pool_free[pool]))
 
     def _hurry(self) -> None:
-        """The sum of the path delays of a chain; only here when all its flows are."""
-        limit = self.instance.request.max_path_us
-        if limit is not None and len(self.ends) == len(self.instance.flows):
-            terms = [
-                self.instance.path_delay(self.instance.flows[flow], [arc]) * var
-                for (flow, arc), var in self.taken.items()
-            ]
-            self.model.add(cp_model.LinearExpr.sum(terms) <= limit)
+        """Limits on the sum of delays; each only when all of its flows are here."""
+        for limit in self.instance.limits:
+            if limit.flows <= self.ends.keys():
+                terms = [
+                    self.instance.path_delay(self.instance.flows[flow], [arc]) * var
+                    for (flow, arc), var in self.taken.items()
+                    if flow in limit.flows
+                ]
+                self.model.add(cp_model.LinearExpr.sum(terms) <= limit.most_us)
