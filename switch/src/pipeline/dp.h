@@ -38,21 +38,21 @@ struct dp;
 struct dp_worker;
 struct dp_txn;
 
-#define DP_TABLES 254 /* tables 0..253 */
+#define DP_TABLES 254    /* tables 0..253 */
 #define DP_MAX_PORTS 256 /* slots, so at once; port numbers are any 1..OFPP_MAX */
 #define DP_MAX_WORKERS 64
 #define DP_BATCH 32
 
 /* Events, called on the control thread from dp_poll() or from the change that caused them. */
 enum dp_removed_reason { DP_REMOVED_IDLE, DP_REMOVED_HARD, DP_REMOVED_DELETE, DP_REMOVED_GROUP_DELETE }; /* OFPRR_* */
-enum dp_packet_in_reason { DP_PACKET_IN_NO_MATCH, DP_PACKET_IN_ACTION, DP_PACKET_IN_INVALID_TTL }; /* OFPR_* */
-enum dp_port_reason { DP_PORT_ADD, DP_PORT_DELETE, DP_PORT_MODIFY }; /* OFPPR_* */
+enum dp_packet_in_reason { DP_PACKET_IN_NO_MATCH, DP_PACKET_IN_ACTION, DP_PACKET_IN_INVALID_TTL };       /* OFPR_* */
+enum dp_port_reason { DP_PORT_ADD, DP_PORT_DELETE, DP_PORT_MODIFY };                                     /* OFPPR_* */
 
 struct dp_packet_in {
     enum dp_packet_in_reason reason;
     uint8_t table_id;
     uint16_t max_len; /* bytes asked for by the action that sent it; 0xffff for all */
-    uint64_t cookie; /* of the rule, or all ones */
+    uint64_t cookie;  /* of the rule, or all ones */
     uint32_t in_port, in_phy_port;
     uint64_t metadata, tunnel_id;
     const uint8_t *data; /* valid during the call */
@@ -65,14 +65,16 @@ struct dp_port {
     uint32_t port_no;
     char name[16]; /* OFP_MAX_PORT_NAME_LEN */
     uint8_t hw_addr[6];
-    uint32_t config, state; /* OFPPC_*, OFPPS_* */
+    uint32_t config, state;                     /* OFPPC_*, OFPPS_* */
     uint32_t curr, advertised, supported, peer; /* OFPPF_* */
-    uint32_t curr_speed, max_speed; /* kbit/s */
+    uint32_t curr_speed, max_speed;             /* kbit/s */
 };
 
 struct dp_events {
     void *aux;
     void (*packet_in)(void *aux, const struct dp_packet_in *event);
+    /* Of every rule that goes, whatever its flags say; but not of one that an ADD of the same match takes the place of.
+     */
     void (*flow_removed)(void *aux, const struct dp_flow *flow, enum dp_removed_reason reason);
     void (*port_status)(void *aux, const struct dp_port *port, enum dp_port_reason reason);
 };
@@ -110,15 +112,17 @@ void dp_execute(struct dp_worker *worker, uint32_t in_port, const struct action 
 
 /* ---- Ports (control thread) ---- */
 int dp_port_add(struct dp *dp, const struct dp_port *port); /* the slot, or a negative errno */
-int dp_port_remove(struct dp *dp, uint32_t port_no); /* waits until no worker can send to the slot any more */
-void dp_port_set_state(struct dp *dp, uint32_t port_no, uint32_t state); /* raises port_status; moves fast failover */
+int dp_port_remove(struct dp *dp, uint32_t port_no);        /* waits until no worker can send to the slot any more */
+/* Raises port_status and moves fast failover. OFPPS_LIVE is not the caller's: it is set while the port is neither
+ * OFPPS_LINK_DOWN nor OFPPS_BLOCKED nor configured OFPPC_PORT_DOWN. */
+void dp_port_set_state(struct dp *dp, uint32_t port_no, uint32_t state);
 const struct dp_port *dp_port_get(const struct dp *dp, uint32_t port_no);
-int dp_port_slot(const struct dp *dp, uint32_t port_no); /* or -1 */
+int dp_port_slot(const struct dp *dp, uint32_t port_no);                                 /* or -1 */
 const struct dp_port *dp_port_next(const struct dp *dp, const struct dp_port *previous); /* NULL starts and ends */
 
 /* ---- Transactions (control thread) ----
- * Changes of a plain transaction take effect one by one as they are made. Those of an atomic one take effect together at
- * commit; dp_txn_abort() undoes them. Functions return 0 or the error that the specification demands, and a call
+ * Changes of a plain transaction take effect one by one as they are made. Those of an atomic one take effect together
+ * at commit; dp_txn_abort() undoes them. Functions return 0 or the error that the specification demands, and a call
  * that fails changes nothing. */
 struct dp_txn *dp_txn_begin(struct dp *dp, bool atomic);
 ofperr dp_txn_commit(struct dp_txn *txn);
@@ -126,9 +130,9 @@ void dp_txn_abort(struct dp_txn *txn);
 
 struct flow_mod {
     uint64_t cookie, cookie_mask;
-    uint8_t table_id, command; /* OFPTT_ALL for deletes of all tables; OFPFC_* */
+    uint8_t table_id, command;                            /* OFPTT_ALL for deletes of all tables; OFPFC_* */
     uint16_t idle_timeout, hard_timeout, priority, flags; /* seconds; OFPFF_* */
-    uint32_t out_port, out_group; /* filters of deletes; OFPP_ANY, OFPG_ANY */
+    uint32_t out_port, out_group;                         /* filters of deletes; OFPP_ANY, OFPG_ANY */
     struct match match;
     struct instructions instructions;
     uint64_t created_ms; /* 0: now; else CLOCK_MONOTONIC ms, for rules restored after a restart */
@@ -143,7 +147,7 @@ struct group_bucket {
 };
 struct group_mod {
     uint16_t command; /* OFPGC_* */
-    uint8_t type; /* OFPGT_* */
+    uint8_t type;     /* OFPGT_* */
     uint32_t group_id;
     unsigned n_buckets;
     const struct group_bucket *buckets;
@@ -151,7 +155,7 @@ struct group_mod {
 ofperr dp_group_mod(struct dp_txn *txn, const struct group_mod *mod);
 
 struct meter_band {
-    uint16_t type; /* OFPMBT_DROP, OFPMBT_DSCP_REMARK */
+    uint16_t type;             /* OFPMBT_DROP, OFPMBT_DSCP_REMARK */
     uint32_t rate, burst_size; /* kb/s and kb, or packets/s and packets */
     uint8_t prec_level;
 };
@@ -177,9 +181,10 @@ struct dp_flow_view {
     uint64_t cookie;
     uint64_t age_ns;
     uint64_t created_ms;
-    const struct match *match;
+    const struct match *match; /* == &storage: a view is not to be copied */
     const struct instructions *instructions;
     struct dp_counter counter;
+    struct match storage;
 };
 void dp_flow_view(const struct dp_flow *flow, struct dp_flow_view *view);
 

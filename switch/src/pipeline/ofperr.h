@@ -7,7 +7,11 @@
 typedef uint32_t ofperr;
 
 #define OFPERR(type, code) (UINT32_C(1) << 31 | (uint32_t) (type) << 16 | (uint32_t) (code))
-static inline uint16_t ofperr_type(ofperr error) { return error >> 16 & 0x7fff; }
-static inline uint16_t ofperr_code(ofperr error) { return error & 0xffff; }
+static inline uint16_t ofperr_type(ofperr error) {
+    return error >> 16 & 0x7fff;
+}
+static inline uint16_t ofperr_code(ofperr error) {
+    return error & 0xffff;
+}
 
 #endif

@@ -1,0 +1,278 @@
+/* Tuples in order of priority. See classifier.h. */
+#include "classifier.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_branch_prediction.h>
+
+#include "../base/buf.h"
+#include "datapath.h"
+
+const char *const classifier_form_names[] = {
+    [FORM_EMPTY] = "empty", [FORM_ALL_MATCH] = "all-match", [FORM_PORT] = "port-indexed",
+    [FORM_EXACT] = "exact", [FORM_TUPLES] = "tuple-space",
+};
+
+/* ---- The list of tuples ---- */
+
+static int by_falling_top(const void *a, const void *b) {
+    const struct search_step *x = a, *y = b;
+    return (y->top > x->top) - (y->top < x->top);
+}
+
+static enum classifier_form form_of(const struct search *search) {
+    const struct tuple *first = search->step[0].tuple;
+    unsigned real = search->n - (search->n > 1 && !search->step[search->n - 1].tuple->shape->n);
+    if (real > 1) {
+        return FORM_TUPLES;
+    }
+    if (!first->shape->n) {
+        return FORM_ALL_MATCH;
+    }
+    return first->shape->words == 1U << FW_PORTS ? FORM_PORT : FORM_EXACT;
+}
+
+static struct search *search_create(unsigned n) {
+    struct search *search = xzalloc(sizeof *search + n * sizeof search->step[0]);
+    search->n = n;
+    return search;
+}
+
+static void publish(struct classifier *c, struct search *search) {
+    struct search *old = c->search;
+    if (search && !search->n) {
+        free(search);
+        search = NULL;
+    }
+    if (search) {
+        qsort(search->step, search->n, sizeof search->step[0], by_falling_top);
+        search->words = 0;
+        for (unsigned i = 0; i < search->n; i++) {
+            search->words |= search->step[i].tuple->shape->words;
+        }
+        search->form = form_of(search);
+    }
+    rcu_set(&c->search, search);
+    rcu_free(&c->dp->rcu, old);
+}
+
+static struct search *copy(const struct search *from, unsigned room) {
+    unsigned n = from ? from->n : 0;
+    struct search *search = search_create(n + room);
+    memcpy(search->step, from ? from->step : search->step, n * sizeof search->step[0]);
+    search->n = n;
+    return search;
+}
+
+static struct search_step *step_of(const struct search *search, const struct shape *shape) {
+    for (unsigned i = 0; search && i < search->n; i++) {
+        if (search->step[i].tuple->shape == shape) {
+            return &((struct search *) search)->step[i];
+        }
+    }
+    return NULL;
+}
+
+/* Tops are raised before a better rule is linked and lowered after the best is gone: never too low for a reader. */
+static void raise_top(struct classifier *c, const struct search_step *step, uint16_t top) {
+    if (step->top >= top) {
+        return;
+    }
+    struct search *search = copy(c->search, 0);
+    search->step[step - c->search->step].top = top;
+    publish(c, search);
+}
+
+static struct tuple *add_tuple(struct classifier *c, struct shape *shape, uint16_t top) {
+    shape->refs++;
+    struct tuple *tuple = tuple_create(&c->dp->rcu, shape, true);
+    struct search *search = copy(c->search, 1);
+    search->step[search->n++] = (struct search_step){tuple, top};
+    publish(c, search);
+    return tuple;
+}
+
+static void free_tuple(void *aux, void *object) {
+    struct dp *dp = aux;
+    struct tuple *tuple = object;
+    shape_put(&dp->shapes, tuple->shape);
+    tuple_destroy(tuple);
+}
+
+static void drop_tuple(struct classifier *c, const struct search_step *step) {
+    struct search *search = copy(c->search, 0);
+    search->step[step - c->search->step] = search->step[--search->n];
+    rcu_defer(&c->dp->rcu, free_tuple, c->dp, step->tuple);
+    publish(c, search);
+}
+
+/* ---- Rules ---- */
+
+void classifier_insert(struct classifier *c, struct dp_flow *rule) {
+    struct search_step *step = step_of(c->search, rule->shape);
+    struct tuple *tuple = step ? step->tuple : add_tuple(c, rule->shape, rule->priority);
+    if (step) {
+        raise_top(c, step, rule->priority);
+    }
+    tuple_insert(tuple, rule);
+}
+
+void classifier_remove(struct classifier *c, struct dp_flow *rule) {
+    struct search_step *step = step_of(c->search, rule->shape);
+    tuple_remove(step->tuple, rule);
+    if (!step->tuple->n_rules) {
+        drop_tuple(c, step);
+    } else if (step->top > tuple_top(step->tuple)) {
+        struct search *search = copy(c->search, 0);
+        search->step[step - c->search->step].top = tuple_top(step->tuple);
+        publish(c, search);
+    }
+}
+
+void classifier_replace(struct classifier *c, struct dp_flow *old, struct dp_flow *rule) {
+    tuple_replace(step_of(c->search, old->shape)->tuple, old, rule);
+}
+
+struct dp_flow *classifier_find(const struct classifier *c, const struct match *match, uint16_t priority) {
+    struct shape *shape = shape_find(&c->dp->shapes, &match->mask);
+    struct search_step *step = shape ? step_of(c->search, shape) : NULL;
+    struct dp_flow *rule = step ? tuple_chain(step->tuple, &match->value) : NULL;
+    while (rule && !(rule->priority == priority && rule_alive(rule))) {
+        rule = rule->next;
+    }
+    return rule;
+}
+
+struct each {
+    const struct match *match;
+    bool (*call)(void *aux, struct dp_flow *rule);
+    void *aux;
+};
+
+static bool each_of_chain(struct dp_flow *rule, const struct each *each) {
+    for (struct dp_flow *next; rule; rule = next) {
+        next = rule->next;
+        struct match own;
+        if (!rule_alive(rule)) {
+            continue;
+        }
+        if (each->match) {
+            rule_match(rule, &own);
+        }
+        if ((!each->match || match_covers(each->match, &own)) && !each->call(each->aux, rule)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool mask_within(const struct match *match, const struct shape *shape) {
+    uint32_t words = 0;
+    for (unsigned i = 0; i < FLOW_WORDS; i++) {
+        words |= (uint32_t) (match->mask.word[i] != 0) << i;
+    }
+    return !(words & ~shape->words);
+}
+
+static bool each_of_tuple(const struct tuple *tuple, const struct each *each) {
+    if (each->match && tuple->exact && tuple->shape == shape_find(&tuple->shape->dp->shapes, &each->match->mask)) {
+        return each_of_chain(tuple_chain(tuple, &each->match->value), each);
+    }
+    size_t at = 0;
+    for (struct dp_flow *head; (head = tuple_next_chain(tuple, &at));) {
+        if (!each_of_chain(head, each)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The list of tuples may change under a callback that removes; freed tuples stay readable until the next grace period.
+ */
+bool classifier_each(const struct classifier *c, const struct match *match,
+                     bool (*call)(void *aux, struct dp_flow *rule), void *aux) {
+    struct each each = {match, call, aux};
+    const struct search *search = c->search;
+    for (unsigned i = 0; search && i < search->n; i++) {
+        const struct tuple *tuple = search->step[i].tuple;
+        if ((!match || mask_within(match, tuple->shape)) && !each_of_tuple(tuple, &each)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct overlap {
+    const struct match *match;
+    uint16_t priority;
+};
+
+static bool no_overlap(void *aux, struct dp_flow *rule) {
+    const struct overlap *with = aux;
+    struct match own;
+    rule_match(rule, &own);
+    return rule->priority != with->priority || !match_overlaps(&own, with->match);
+}
+
+bool classifier_overlaps(const struct classifier *c, const struct match *match, uint16_t priority) {
+    struct overlap with = {match, priority};
+    return !classifier_each(c, NULL, no_overlap, &with);
+}
+
+void classifier_destroy(struct classifier *c) {
+    for (unsigned i = 0; c->search && i < c->search->n; i++) {
+        size_t at = 0;
+        struct tuple *tuple = c->search->step[i].tuple;
+        for (struct dp_flow *head; (head = tuple_next_chain(tuple, &at));) {
+            for (struct dp_flow *next; head; head = next) {
+                next = head->next;
+                rule_destroy(c->dp, head);
+            }
+        }
+        free_tuple(c->dp, tuple);
+    }
+    free(c->search);
+}
+
+/* ---- Workers ---- */
+
+/* Packets that a tuple of top priority `top` could still serve better, compacted. */
+static unsigned select_open(const struct flow *const *flows, struct dp_flow *const *found, unsigned n, uint16_t top,
+                            const struct flow **open, uint8_t *index) {
+    unsigned n_open = 0;
+    for (unsigned i = 0; i < n; i++) {
+        open[n_open] = flows[i];
+        index[n_open] = i;
+        n_open += !found[i] || found[i]->priority < top;
+    }
+    return n_open;
+}
+
+static void lookup_further(const struct search *search, const struct flow *const *flows, unsigned n, uint64_t version,
+                           struct dp_flow **found) {
+    for (unsigned k = 1; k < search->n; k++) {
+        const struct flow *open[DP_BATCH + 1];
+        struct dp_flow *here[DP_BATCH];
+        uint8_t index[DP_BATCH + 1];
+        unsigned n_open = select_open(flows, found, n, search->step[k].top, open, index);
+        if (!n_open) {
+            return;
+        }
+        tuple_lookup(search->step[k].tuple, open, n_open, version, here);
+        for (unsigned i = 0; i < n_open; i++) {
+            struct dp_flow *best = found[index[i]];
+            if (here[i] && (!best || here[i]->priority > best->priority)) {
+                found[index[i]] = here[i];
+            }
+        }
+    }
+}
+
+void classifier_lookup(const struct search *search, const struct flow *const *flows, unsigned n, uint64_t version,
+                       struct dp_flow **found) {
+    tuple_lookup(search->step[0].tuple, flows, n, version, found);
+    if (search->n > 1) {
+        lookup_further(search, flows, n, version, found);
+    }
+}
