@@ -34,6 +34,18 @@ void checksum_update(uint8_t *at, const void *old, const void *new, size_t n) {
     store_be16(at, (uint16_t) ~fold(sum));
 }
 
+static uint32_t crc32c_more(uint32_t crc, const uint8_t *data, uint32_t n) {
+    for (; n >= 8; n -= 8, data += 8) {
+        uint64_t eight; /* rte_hash_crc() itself would load from odd addresses */
+        memcpy(&eight, data, sizeof eight);
+        crc = rte_hash_crc_8byte(eight, crc);
+    }
+    for (; n; n--, data++) {
+        crc = rte_hash_crc_1byte(*data, crc);
+    }
+    return crc;
+}
+
 uint32_t checksum_crc32c(const struct rte_mbuf *packet, uint32_t offset, uint32_t n) {
     uint32_t crc = UINT32_MAX;
     if (offset + n > rte_pktmbuf_pkt_len(packet)) {
@@ -43,7 +55,7 @@ uint32_t checksum_crc32c(const struct rte_mbuf *packet, uint32_t offset, uint32_
         uint32_t length = rte_pktmbuf_data_len(segment);
         if (offset < length) {
             uint32_t piece = RTE_MIN(length - offset, n);
-            crc = rte_hash_crc(rte_pktmbuf_mtod_offset(segment, const void *, offset), piece, crc);
+            crc = crc32c_more(crc, rte_pktmbuf_mtod_offset(segment, const uint8_t *, offset), piece);
             n -= piece;
             offset = 0;
         } else {

@@ -194,11 +194,15 @@ static inline uint32_t ipv6_extension_length(uint16_t flag, const uint8_t *at) {
 
 /* The first option `wanted` of those between `at` and `end`, or NULL; its address lies at offset 2. */
 static inline const uint8_t *nd_option(const uint8_t *at, const uint8_t *end, uint8_t wanted) {
-    while (end - at >= ND_OPTION_LEN && at[1] && at[1] * 8 <= end - at) {
+    while (end - at >= ND_OPTION_LEN) {
+        ptrdiff_t length = at[1] * (ptrdiff_t) 8;
+        if (!length || length > end - at) {
+            return NULL;
+        }
         if (at[0] == wanted) {
             return at;
         }
-        at += at[1] * 8;
+        at += length;
     }
     return NULL;
 }

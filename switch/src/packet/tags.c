@@ -186,7 +186,7 @@ static struct ttl next_ttl(struct rte_mbuf *packet, const struct layers *layers)
         if (load_be32(shim) & MPLS_BOS) {
             return ttl_of_ip(shim + MPLS_LEN, end);
         }
-        return (struct ttl){.at = end - shim >= 2 * MPLS_LEN ? shim + MPLS_LEN + MPLS_TTL_AT : NULL};
+        return (struct ttl){.at = end - shim >= MPLS_LEN + MPLS_LEN ? shim + MPLS_LEN + MPLS_TTL_AT : NULL};
     }
     struct ip ip;
     if (ip_find(packet, layers, &ip) && (ip.proto == IP_PROTO_IPIP || ip.proto == IP_PROTO_IPV6) && ip.payload) {

@@ -103,8 +103,16 @@ static bool parse(int argc, char **argv, struct options *o) {
     *o = (struct options){.runs = UINT64_MAX, .seed = 1, .seconds = 1e9};
     bool known = true;
     for (int i = 1; i < argc; i++) {
-        known &= sscanf(argv[i], "-runs=%" SCNu64, &o->runs) == 1 ||
-                 sscanf(argv[i], "-seconds=%lf", &o->seconds) == 1 || sscanf(argv[i], "-seed=%" SCNu64, &o->seed) == 1;
+        const char *value = strchr(argv[i], '=');
+        char *end = argv[i];
+        if (value && !strncmp(argv[i], "-runs=", 6)) {
+            o->runs = strtoull(value + 1, &end, 10);
+        } else if (value && !strncmp(argv[i], "-seed=", 6)) {
+            o->seed = strtoull(value + 1, &end, 10);
+        } else if (value && !strncmp(argv[i], "-seconds=", 9)) {
+            o->seconds = strtod(value + 1, &end);
+        }
+        known &= end != argv[i] && !*end;
     }
     return known;
 }
@@ -155,6 +163,7 @@ int main(int argc, char **argv) {
     struct input *seeds = calloc(SEEDS_MAX, sizeof *seeds), *current = map_current();
     if (!seeds || !current) {
         fprintf(stderr, "%s: cannot write the file `crash` in this directory\n", argv[0]);
+        free(seeds);
         return 2;
     }
     size_t n = collect_seeds(seeds);
