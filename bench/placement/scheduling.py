@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.placement.scheduling_figures import Averages, draw
 from bench.placement.workflow_instances import PARTITIONS, SEEDS, platform, workflow
 from bench.report import at_most, emit, noise, progress
 from tephra.placement.schedule.aware import aware, prefetched
@@ -67,11 +68,14 @@ def run(quick: bool) -> None:
     partitions, seeds = ((2, 5, 8, 20), SEEDS[:4]) if quick else (PARTITIONS, SEEDS)
     settings = [Setting(w, c, b) for c in (False, True) for w in (False, True) for b in partitions]
     results: dict[Setting, list[Outcome]] = {}
+    averages: dict[Setting, Averages] = {}
     for setting in settings:
         progress(str(setting))
         results[setting] = [outcome(setting, seed) for seed in seeds]
-        _report(setting, results[setting])
+        averages[setting] = _averages(results[setting])
+        _report(setting, results[setting], averages[setting])
     _summary(results)
+    draw({(s.warm, s.capped, s.partitions): found for s, found in averages.items()})
 
 
 def outcome(setting: Setting, seed: int) -> Outcome:
@@ -99,8 +103,19 @@ def schedules_of(problem: Problem) -> dict[str, Schedule]:
     return executed | {AHEAD: prefetched(problem, plans[PEER], AHEAD)}
 
 
-def means(outcomes: Iterable[Outcome], read: Callable[[Figures, Figures], float]) -> dict[str, float]:
-    """By scheduler, the mean over the seeds of what `read` makes of its figures and SF-CUV's."""
+def _averages(outcomes: Sequence[Outcome]) -> Averages:
+    """By figure and scheduler, means over the seeds; `normalised` is by SF-CUV's value on the same instance."""
+    return {
+        "seconds": _means(outcomes, lambda its, _: its.makespan_us / 1e6),
+        "normalised_time": _means(outcomes, lambda its, peer: its.makespan_us / peer.makespan_us),
+        "normalised_efficiency": _means(outcomes, lambda its, peer: its.efficiency / peer.efficiency),
+        "sharing": _means(outcomes, lambda its, _: its.sharing),
+        "vm_sharing": _means(outcomes, lambda its, _: its.vm_sharing),
+        "vcpus": _means(outcomes, lambda its, _: its.vcpus),
+    }
+
+
+def _means(outcomes: Iterable[Outcome], read: Callable[[Figures, Figures], float]) -> dict[str, float]:
     values: dict[str, list[float]] = {}
     for one in outcomes:
         for name, its in one.figures.items():
@@ -108,31 +123,15 @@ def means(outcomes: Iterable[Outcome], read: Callable[[Figures, Figures], float]
     return {name: round(statistics.fmean(of), 4) for name, of in values.items()}
 
 
-def _report(setting: Setting, outcomes: Sequence[Outcome]) -> None:
-    """One line a setting: mean response time of ours, and of all the ones beside it."""
+def _report(setting: Setting, outcomes: Sequence[Outcome], averages: Averages) -> None:
+    """One line a setting: response time of ours and SF-CUV's, and every figure of all schedulers."""
     ratios = [one.ratio(OURS) for one in outcomes]
-    times = means(outcomes, lambda its, _: its.makespan_us / 1e6)
-    must = not setting.warm and setting.partitions >= LARGE
-    emit(
-        BENCH,
-        ROW,
-        f"{setting}: response time",
-        times[OURS],
-        "s",
-        peer=PEER,
-        peer_value=times[PEER],
-        ratio=statistics.fmean(ratios),
-        worst_ratio=max(ratios),
-        noise=noise(ratios),
-        **(at_most(statistics.fmean(ratios), 0.5, "of the peer's") if must else {}),
-        **(at_most(max(ratios), 1.0, "of the peer's, every seed") if setting.warm else {}),
-        seconds=times,
-        normalised_time=means(outcomes, lambda its, peer: its.makespan_us / peer.makespan_us),
-        normalised_efficiency=means(outcomes, lambda its, peer: its.efficiency / peer.efficiency),
-        sharing=means(outcomes, lambda its, _: its.sharing),
-        vm_sharing=means(outcomes, lambda its, _: its.vm_sharing),
-        vcpus=means(outcomes, lambda its, _: its.vcpus),
-    )
+    mean, worst, times = statistics.fmean(ratios), max(ratios), averages["seconds"]
+    bar = at_most(worst, 1.0, "of the peer's, every seed") if setting.warm else {}
+    if not setting.warm and setting.partitions >= LARGE:
+        bar = at_most(mean, 0.5, "of the peer's")
+    beside = {"peer": PEER, "peer_value": times[PEER], "ratio": mean, "worst_ratio": worst, "noise": noise(ratios)}
+    emit(BENCH, ROW, f"{setting}: response time", times[OURS], "s", **beside, **bar, **averages)
 
 
 def _summary(results: dict[Setting, list[Outcome]]) -> None:

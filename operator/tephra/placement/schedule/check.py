@@ -1,9 +1,10 @@
 """The independent checker of schedules: reads the model and the result, shares no code with what makes them.
 
-It recomputes every duration, transfer and image fetch from the workflow and the platform.
+It recomputes every duration, transfer and image fetch from the workflow and the platform, in exact fractions.
 """
 
 from collections.abc import Iterator
+from fractions import Fraction
 from itertools import pairwise
 
 from tephra.placement.schedule.model import Edge, Platform, Workflow
@@ -43,9 +44,9 @@ class _Judge:
     def durations(self) -> Iterator[str]:
         for run in self._schedule.runs:
             task, vcpu = self._task[run.task], self._vcpu[run.vcpu]
-            expected = task.measured_us.get(vcpu.name, task.work_mi / vcpu.mips * 1e6)
+            expected = Fraction(task.measured_us.get(vcpu.name) or Fraction(task.work_mi * 1_000_000, vcpu.mips))
             if run.start_us < 0 or not expected <= run.end_us - run.start_us < expected + 1:
-                yield f"{run.task} on {run.vcpu}: {run.start_us}..{run.end_us}, but it takes {expected:.1f}"
+                yield f"{run.task} on {run.vcpu}: {run.start_us}..{run.end_us}, but it takes {float(expected):.1f}"
 
     def overlaps(self) -> Iterator[str]:
         for vcpu in self._vcpu:
@@ -56,13 +57,14 @@ class _Judge:
 
     def data(self) -> Iterator[str]:
         for edge in self._workflow.edges:
-            if self._run[edge.target].start_us < self._arrival(edge):
-                yield f"{edge.target} starts before the data of {edge.source} arrive at {self._arrival(edge):.1f}"
+            arrival = self._arrival(edge)
+            if self._run[edge.target].start_us < arrival:
+                yield f"{edge.target} starts before the data of {edge.source} arrive at {float(arrival):.1f}"
         for run in self._schedule.runs:
             size, network = self._task[run.task].input_bytes, self._network(run)
-            arrival = size * 8 / self._platform.bandwidth_mbps[self._platform.file_server, network]
+            arrival = Fraction(size * 8, self._platform.bandwidth_mbps[self._platform.file_server, network])
             if run.start_us < arrival:
-                yield f"{run.task} starts before its input arrives at {arrival:.1f}"
+                yield f"{run.task} starts before its input arrives at {float(arrival):.1f}"
 
     def images(self) -> Iterator[str]:
         for run in self._schedule.runs:
@@ -76,7 +78,7 @@ class _Judge:
         for fetch in self._schedule.fetches:
             expected = self._fetch_time(fetch)
             if fetch.start_us < 0 or not expected <= fetch.end_us - fetch.start_us < expected + 1:
-                yield f"image {fetch.image} to {fetch.vm}: {fetch.start_us}..{fetch.end_us}, takes {expected:.1f}"
+                yield f"image {fetch.image} to {fetch.vm}: {fetch.start_us}..{fetch.end_us}, takes {float(expected):.1f}"
         for one, other in pairwise(sorted(self._schedule.fetches, key=lambda fetch: fetch.start_us)):
             if other.start_us < one.end_us:
                 yield f"the repository serves {one.image} to {one.vm} and {other.image} to {other.vm} at once"
@@ -101,13 +103,13 @@ class _Judge:
     def _network(self, run: Run) -> str:
         return self._vm[self._vcpu[run.vcpu].vm].network
 
-    def _arrival(self, edge: Edge) -> float:
+    def _arrival(self, edge: Edge) -> Fraction:
         source, target = self._run[edge.source], self._run[edge.target]
         if self._vcpu[source.vcpu].vm == self._vcpu[target.vcpu].vm:
-            return source.end_us
+            return Fraction(source.end_us)
         pair = self._network(source), self._network(target)
-        return source.end_us + edge.size_bytes * 8 / self._platform.bandwidth_mbps[pair]
+        return source.end_us + Fraction(edge.size_bytes * 8, self._platform.bandwidth_mbps[pair])
 
-    def _fetch_time(self, fetch: Fetch) -> float:
+    def _fetch_time(self, fetch: Fetch) -> Fraction:
         pair = self._platform.repository, self._vm[fetch.vm].network
-        return self._platform.image_bytes[fetch.image] * 8 / self._platform.bandwidth_mbps[pair]
+        return Fraction(self._platform.image_bytes[fetch.image] * 8, self._platform.bandwidth_mbps[pair])
