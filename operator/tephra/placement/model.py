@@ -174,7 +174,7 @@ class Link:
             raise ValueError(f"{owner}: a and b are the same site; a link joins two sites")
         object.__setattr__(self, "delay_us", values.amount(owner, "delay_us", self.delay_us))
         object.__setattr__(self, "bandwidth_kbps", values.amount(owner, "bandwidth_kbps", self.bandwidth_kbps))
-        object.__setattr__(self, "capacity", Capacity(self.capacity))
+        object.__setattr__(self, "capacity", values.choice(owner, "capacity", self.capacity, Capacity))
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -283,7 +283,7 @@ class Function:
         values.name(owner, "compute_class", self.compute_class)
         if self.max_delay_us is not None:
             object.__setattr__(self, "max_delay_us", values.amount(owner, "max_delay_us", self.max_delay_us))
-        object.__setattr__(self, "isolation", Isolation(self.isolation))
+        object.__setattr__(self, "isolation", values.choice(owner, "isolation", self.isolation, Isolation))
         object.__setattr__(self, "sites", _names(owner, "sites", self.sites))
 
 
@@ -329,7 +329,7 @@ class Affinity:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", _names("Affinity", "members", self.members))
-        object.__setattr__(self, "scope", Scope(self.scope))
+        object.__setattr__(self, "scope", values.choice("Affinity", "scope", self.scope, Scope))
         if len(self.members) < 2:
             raise ValueError(f"Affinity: members are {sorted(self.members)}; give at least two")
 
@@ -359,7 +359,7 @@ class Request:
         owner = f"Request {values.name('Request', 'name', self.name)}"
         for names in ("functions", "channels", "endpoints", "affinities"):
             object.__setattr__(self, names, tuple(getattr(self, names)))
-        _set(self, shape=Shape(self.shape), running=MappingProxyType(dict(self.running)))
+        _set(self, shape=values.choice(owner, "shape", self.shape, Shape), running=MappingProxyType(dict(self.running)))
         if not self.functions:
             raise ValueError(f"{owner}: functions is empty; give at least one function")
         functions = [function.name for function in self.functions]

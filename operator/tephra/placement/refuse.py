@@ -8,14 +8,16 @@ fit one by one and only not together. Used by :mod:`.solve`, beside :mod:`.relax
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
-from tephra.placement.model import Function, Policy, Request, Topology
+from tephra.placement.model import Channel, Function, Policy, Request, Topology
 from tephra.placement.network import anchor_delay
 from tephra.placement.residual import Residual, may_share
 
@@ -44,7 +46,10 @@ def cause(residual: Residual, request: Request, policy: Policy) -> Cause | None:
         if found is not None:
             return found
         open_to.append(nodes)
-    return _thin_channel(usable, request, open_to) or _crowd(usable, request, open_to)
+    crowd = _crowd(usable, request.functions, open_to)
+    if crowd is not None or _all_joined(usable, request):
+        return crowd
+    return _by_channels(usable, request, open_to)
 
 
 def delays(topology: Topology, request: Request) -> NDArray[np.float64]:
@@ -98,23 +103,63 @@ def _room_for(usable: Residual, function: Function, nodes: Bools) -> tuple[Bools
     return nodes, None
 
 
-def _thin_channel(usable: Residual, request: Request, open_to: Sequence[Bools]) -> Cause | None:
-    """A channel whose ends cannot share a site, and that no path between the sites open to them can carry alone."""
-    at: dict[str, set[int]] = {
-        function.name: set(usable.topology.node_site[nodes].tolist())
-        for function, nodes in zip(request.functions, open_to, strict=True)
-    }
-    at |= {endpoint.name: {usable.topology.site_index[endpoint.site]} for endpoint in request.endpoints}
-    for channel in request.channels:
-        width, link = _widest(usable, at[channel.source], at[channel.target])
-        if width < channel.bandwidth_kbps or width == -1:
-            ends = f"{channel.source!r} → {channel.target!r}"
-            what = f"link {link[0]} - {link[1]} has {width:.0f} free at best" if link else "no links join their sites"
-            text = f"the channel {ends} needs {channel.bandwidth_kbps} kbit/s, but {what}"
-            return Cause(
-                text if link else f"the channel {ends} has no path: {what}", resource="bandwidth_kbps", link=link
-            )
-    return None
+def _all_joined(usable: Residual, request: Request) -> bool:
+    """Whether every site reaches every other over links with room for the largest channel: then channels, one by one,
+    stop nothing."""
+    topology, size = usable.topology, len(usable.topology.sites)
+    wide = usable.pool_free[topology.arc_pool] >= max((c.bandwidth_kbps for c in request.channels), default=0)
+    ends = (topology.arc_source[wide], topology.arc_target[wide])
+    graph = csr_array((np.ones(int(wide.sum())), ends), shape=(size, size))
+    return bool((connected_components(graph, connection="strong")[1] == 0).all())
+
+
+def _by_channels(usable: Residual, request: Request, open_to: Sequence[Bools]) -> Cause | None:
+    """What channels, each alone on the network, leave open to the ends of others, until nothing changes (arc
+    consistency); then functions that are too many for what is left to them."""
+    topology = usable.topology
+    at = {f.name: _at_sites(topology, nodes) for f, nodes in zip(request.functions, open_to, strict=True)}
+    at |= {end.name: np.arange(len(topology.sites)) == topology.site_index[end.site] for end in request.endpoints}
+    before: dict[str, Bools] = {}
+    while any((at[name] != before.get(name)).any() for name in at):
+        before = dict(at)
+        for channel in request.channels:
+            reached = at[channel.target] & _reach(usable, at[channel.source], channel.bandwidth_kbps)
+            if not reached.any():
+                return _thin(usable, channel, at)
+            at[channel.target] = reached
+            at[channel.source] = at[channel.source] & _reach(usable, reached, channel.bandwidth_kbps, back=True)
+    left = [nodes & at[f.name][topology.node_site] for f, nodes in zip(request.functions, open_to, strict=True)]
+    crowd = _crowd(usable, request.functions, left)
+    return crowd._replace(reason=f"{crowd.reason}: links to others have no room for their channels") if crowd else None
+
+
+def _at_sites(topology: Topology, nodes: Bools) -> Bools:
+    """(N,) nodes → (S,) the sites that have any of them."""
+    return np.isin(np.arange(len(topology.sites)), topology.node_site[nodes])
+
+
+def _reach(usable: Residual, sites: Bools, kbps: int, back: bool = False) -> Bools:
+    """(S,) the sites that a channel of `kbps` can go to from any of `sites`, or with `back` come from."""
+    topology = usable.topology
+    wide = usable.pool_free[topology.arc_pool] >= kbps
+    start, end = topology.arc_source[wide], topology.arc_target[wide]
+    if back:
+        start, end = end, start
+    reached, count = sites.copy(), -1
+    while count != (count := int(reached.sum())):
+        reached[end[reached[start]]] = True
+    return reached
+
+
+def _thin(usable: Residual, channel: Channel, at: Mapping[str, Bools]) -> Cause:
+    """That no path between the sites open to the ends of a channel can carry it."""
+    ends = f"the channel {channel.source!r} → {channel.target!r}"
+    width, link = _widest(usable, set(np.flatnonzero(at[channel.source])), set(np.flatnonzero(at[channel.target])))
+    if link is None:
+        return Cause(f"{ends} has no path: no links join the sites open to them", resource="bandwidth_kbps")
+    need = f"{ends} needs {channel.bandwidth_kbps} kbit/s"
+    text = f"{need}, but link {link[0]} - {link[1]} on its widest path has {width:.0f} free"
+    return Cause(text, resource="bandwidth_kbps", link=link)
 
 
 def _widest(usable: Residual, sources: set[int], targets: set[int]) -> tuple[float, tuple[str, str] | None]:
@@ -148,18 +193,17 @@ def _link(topology: Topology, arc: int) -> tuple[str, str] | None:
     return tuple(topology.sites[int(ends[arc])].name for ends in (topology.arc_source, topology.arc_target))  # type: ignore[return-value]
 
 
-def _crowd(usable: Residual, request: Request, open_to: Sequence[Bools]) -> Cause | None:
+def _crowd(usable: Residual, functions: Sequence[Function], open_to: Sequence[Bools]) -> Cause | None:
     """Functions confined to a set of nodes that ask together for more than it has."""
     for nodes in {mask.tobytes(): mask for mask in open_to}.values():
-        inside = [f for f, mask in zip(request.functions, open_to, strict=True) if not (mask & ~nodes).any()]
+        inside = [f for f, mask in zip(functions, open_to, strict=True) if not (mask & ~nodes).any()]
         for column, resource in enumerate(RESOURCES):
             demand, free = sum(getattr(f, resource) for f in inside), int(usable.node_free[nodes, column].sum())
             if demand > free:
                 names = ", ".join(function.name for function in inside[:3]) + ("…" if len(inside) > 3 else "")
-                text = (
-                    f"{len(inside)} functions ({names}) need {demand} {UNITS[resource]} in all, the nodes open to them"
-                )
+                need = f"{len(inside)} functions ({names}) need {demand} {UNITS[resource]} in all"
                 classes = {function.compute_class for function in inside}
                 one = classes.pop() if len(classes) == 1 else None
-                return Cause(f"{text} have {free} free", compute_class=one, resource=resource)
+                text = f"{need}, the nodes open to them have {free} free"
+                return Cause(text, compute_class=one, resource=resource)
     return None

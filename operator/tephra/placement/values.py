@@ -6,7 +6,9 @@ what is expected instead.
 
 import math
 from collections.abc import Iterable
+from enum import StrEnum
 from numbers import Integral, Real
+from typing import TypeVar
 
 
 def amount(owner: str, field: str, value: object, least: int = 0) -> int:
@@ -50,3 +52,13 @@ def known(owner: str, field: str, value: str, names: Iterable[str], among: str) 
     if value not in names:
         raise ValueError(f"{owner}: {field} names {value!r}, which is not among {among}")
     return value
+
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def choice(owner: str, field: str, value: object, among: type[Choice]) -> Choice:
+    """A member of an enumeration, given as itself or by its value."""
+    if value not in list(among):
+        raise ValueError(f"{owner}: {field} is {value!r}; give one of {', '.join(among)}")
+    return among(str(value))
