@@ -312,12 +312,14 @@ class _Master:
             self.model.add(_sum(int(delay) * var for delay, var in (*pairs, *alone)) <= limit.most_us)
 
     def stay(self, moves: Moves) -> None:
-        """The migration budget."""
-        settled = [function for function, node in enumerate(moves.at) if node != NONE]
-        staying = [
-            self.x[function, moves.at[function]] for function in settled if (function, moves.at[function]) in self.x
-        ]
+        """The migration budget; and of equal placements, the one that moves least (by less than a gap that counts)."""
+        settled = [(function, node) for function, node in enumerate(moves.at) if node != NONE]
+        staying = [self.x[place] for place in settled if place in self.x]
         self.model.add(_sum(staying) >= len(settled) - moves.most)
+        for stays in staying:
+            gone = self.model.new_bool_var("")
+            self.model.add_bool_or(stays, gone)
+            self.cost.append((math.floor(PRECISION * CLOSED / 2 / len(staying)), gone))
 
     def hint(self, nodes: Nodes) -> None:
         """Where the best known placement has its functions."""

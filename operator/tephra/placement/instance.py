@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tephra.placement import objective, routes
-from tephra.placement.model import Function, Ints, Placement, Policy, Request, Scope, Topology
+from tephra.placement.model import Function, Ints, Isolation, Placement, Policy, Request, Scope, Topology
 from tephra.placement.objective import Terms
-from tephra.placement.residual import Residual, arcs_of, may_share
+from tephra.placement.residual import Residual, arcs_of
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -62,11 +62,13 @@ class Instance:
     adds: Terms  # the objective, as what each choice adds
     endpoint_site: Ints  # (E,)
     endpoint_node: Ints  # (E,) NONE where not given
+    asked: tuple[tuple[Function, str], ...]  # (F,) the functions and their tenants
     conflict: Bools  # (F, F) isolation keeps the two off one node
     flows: tuple[Flow, ...]
     groups: tuple[Group, ...]
     limits: tuple[Limit, ...]
     reverse: Ints  # (A,) the arc the other way, NONE if there is none
+    layers: tuple[str, ...]  # (L,) digests
     layer_cost: Floats  # (L,)
     fetch: Bools  # (F, N, L) layers the function alone makes the node fetch
 
@@ -74,10 +76,10 @@ class Instance:
     def of(cls, residual: Residual, request: Request, policy: Policy) -> "Instance":
         """Compile; ValueError where the request names a site or node the topology does not have."""
         topology, usable = residual.topology, residual.with_headroom(policy)
-        functions = request.functions
+        functions, asked = request.functions, tuple((function, request.tenant) for function in request.functions)
         demand = np.array([(function.cpu_m, function.memory_mib) for function in functions], dtype=np.int64)
         room = (usable.node_free[None] >= demand[:, None]).all(axis=2)
-        layer_cost, fetch = _layers(residual, functions, policy)
+        layers, layer_cost, fetch = _layers(residual, functions, policy)
         adds = objective.terms(residual, request, policy)
         endpoint_site, endpoint_node = _endpoints(topology, request)
         flows = _flows(request)
@@ -90,11 +92,13 @@ class Instance:
             adds=adds,
             endpoint_site=endpoint_site,
             endpoint_node=endpoint_node,
-            conflict=np.array([[not may_share(one, "", other, "") for other in functions] for one in functions]),
+            asked=asked,
+            conflict=_conflict(asked),
             flows=flows,
             groups=_groups(request),
             limits=() if request.max_path_us is None else (Limit(frozenset(range(len(flows))), request.max_path_us),),
             reverse=_reverse(topology),
+            layers=layers,
             layer_cost=layer_cost,
             fetch=fetch,
         )
@@ -172,6 +176,63 @@ class Instance:
     def delay(self, paths: Mapping[int, Sequence[int]], limit: Limit) -> int:
         """The sum that a limit bounds, in microseconds, of the paths known."""
         return sum(self.path_delay(self.flows[flow], path) for flow, path in paths.items() if flow in limit.flows)
+
+
+def join(instances: Sequence[Instance]) -> Instance:
+    """Several requests on one residual as one: functions in the order given, then all endpoints. What a site, a node or
+    a layer costs for the first time is taken from the first, and is the same in all."""
+    first, number = instances[0], _renumber(instances)
+    flows = np.cumsum([0, *(len(instance.flows) for instance in instances)])
+    asked = tuple(item for instance in instances for item in instance.asked)
+    layers = dict(zip(first.layers, first.layer_cost, strict=True))
+    for instance in instances:
+        layers |= dict(zip(instance.layers, instance.layer_cost, strict=True))
+    return replace(
+        first,
+        demand=np.concatenate([instance.demand for instance in instances]),
+        allowed=np.concatenate([instance.allowed for instance in instances]),
+        adds=replace(first.adds, place=np.concatenate([instance.adds.place for instance in instances])),
+        endpoint_site=np.concatenate([instance.endpoint_site for instance in instances]),
+        endpoint_node=np.concatenate([instance.endpoint_node for instance in instances]),
+        asked=asked,
+        conflict=_conflict(asked),
+        flows=tuple(
+            replace(flow, a=number[of, flow.a], b=number[of, flow.b])
+            for of, instance in enumerate(instances)
+            for flow in instance.flows
+        ),
+        groups=tuple(
+            replace(group, members=tuple(number[of, member] for member in group.members))
+            for of, instance in enumerate(instances)
+            for group in instance.groups
+        ),
+        limits=tuple(
+            replace(limit, flows=frozenset(int(flows[of]) + flow for flow in limit.flows))
+            for of, instance in enumerate(instances)
+            for limit in instance.limits
+        ),
+        layers=tuple(layers),
+        layer_cost=np.array(list(layers.values()), dtype=float),
+        fetch=np.concatenate([_spread(instance, tuple(layers)) for instance in instances]),
+    )
+
+
+def _renumber(instances: Sequence[Instance]) -> dict[tuple[int, int], int]:
+    """(instance, member) → member of the joined instance."""
+    number, functions, endpoints = dict[tuple[int, int], int](), 0, sum(instance.count for instance in instances)
+    for of, instance in enumerate(instances):
+        for member in range(instance.count):
+            number[of, member], functions = functions, functions + 1
+        for member in range(instance.count, instance.count + len(instance.endpoint_site)):
+            number[of, member], endpoints = endpoints, endpoints + 1
+    return number
+
+
+def _spread(instance: Instance, layers: tuple[str, ...]) -> Bools:
+    """(F, N, L) the layers an instance fetches, among more layers."""
+    fetch = np.zeros((*instance.fetch.shape[:2], len(layers)), dtype=bool)
+    fetch[:, :, [layers.index(layer) for layer in instance.layers]] = instance.fetch
+    return fetch
 
 
 def read(instance: Instance, request: Request, placement: Placement) -> tuple[tuple[int, ...], tuple[list[int], ...]]:
@@ -287,8 +348,18 @@ def _reverse(topology: Topology) -> Ints:
     return np.array([index.get((b, a), NONE) for a, b in ends], dtype=np.int64)
 
 
-def _layers(residual: Residual, functions: Sequence[Function], policy: Policy) -> tuple[Floats, Bools]:
-    """(L,) price of every layer asked for; (F, N, L) who makes which node fetch it. L = 0 when pulls cost nothing."""
+def _conflict(asked: Sequence[tuple[Function, str]]) -> Bools:
+    """(F, F) pairs that isolation keeps off one node, as :func:`tephra.placement.residual.may_share` has it."""
+    tenants = np.array([tenant for _, tenant in asked])
+    exclusive = np.array([function.isolation is Isolation.EXCLUSIVE for function, _ in asked])
+    jealous = np.array([function.isolation is Isolation.TENANT for function, _ in asked])
+    strangers = tenants[:, None] != tenants[None]
+    return np.asarray(exclusive[:, None] | exclusive[None] | ((jealous[:, None] | jealous[None]) & strangers))
+
+
+def _layers(residual: Residual, functions: Sequence[Function], policy: Policy) -> tuple[tuple[str, ...], Floats, Bools]:
+    """(L,) digest and price of every layer asked for; (F, N, L) who makes which node fetch it. L = 0 when pulls cost
+    nothing."""
     nodes = range(len(residual.topology.nodes))
     images = {item.image for item in functions if item.image is not None and policy.pull}
     layers = sorted({layer for image in images for layer in image.layers}, key=lambda layer: layer.digest)
@@ -302,4 +373,5 @@ def _layers(residual: Residual, functions: Sequence[Function], policy: Policy) -
         for number, layer in enumerate(layers):
             if function.image is not None and (function.image, layer) in missing:
                 fetch[f, :, number] = missing[function.image, layer]
-    return policy.pull * np.array([layer.mib for layer in layers], dtype=float), fetch
+    cost = policy.pull * np.array([layer.mib for layer in layers], dtype=float)
+    return tuple(layer.digest for layer in layers), cost, fetch
