@@ -5,7 +5,7 @@
 
 #include "log.h"
 
-#define BUF_KEEP (256 * 1024)
+#define BUF_KEEP ((size_t) 256 * 1024)
 
 void *xrealloc(void *p, size_t size) {
     void *grown = realloc(p, size ? size : 1);

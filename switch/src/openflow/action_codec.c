@@ -293,7 +293,7 @@ ofperr actions_decode(const uint8_t *data, size_t len, enum action_use use, cons
 
 static void encode_set_field(struct buf *out, const struct action *action) {
     const struct field_info *info = field_by_id(action->field);
-    size_t len = (8u + info->n_bytes + 7) / 8 * 8, start = buf_len(out);
+    size_t len = ((size_t) info->n_bytes + 15) / 8 * 8, start = buf_len(out);
     struct ofp_action header = {.type = htobe16(OFPAT_SET_FIELD), .len = htobe16((uint16_t) len)};
     buf_put(out, &header, 4);
     oxm_encode_field(out, info, action->value);

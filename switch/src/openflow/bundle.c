@@ -6,7 +6,7 @@
 #include "experimenter.h"
 
 #define BUNDLES_MAX 64
-#define BUNDLE_BYTES_MAX (512 * 1024 * 1024)
+#define BUNDLE_BYTES_MAX ((size_t) 512 * 1024 * 1024)
 #define BUNDLE_FLAGS (OFPBF_ATOMIC | OFPBF_ORDERED)
 #define BUNDLE_FAILED(code) ONF_ERROR(ONF_BFC_##code)
 
@@ -35,8 +35,12 @@ static void bundle_free(struct conn *conn, struct bundle *bundle) {
 }
 
 void bundles_discard(struct conn *conn) {
-    while (!LIST_EMPTY(&conn->bundles))
-        bundle_free(conn, LIST_FIRST(&conn->bundles));
+    struct bundle *bundle = LIST_FIRST(&conn->bundles);
+    while (bundle) {
+        struct bundle *next = LIST_NEXT(bundle, link);
+        bundle_free(conn, bundle);
+        bundle = next;
+    }
 }
 
 static ofperr bundle_open(struct conn *conn, uint32_t id, uint16_t flags, struct bundle **opened) {

@@ -9,9 +9,9 @@
 
 #include "../base/log.h"
 
-#define CONN_IN_SIZE (256 * 1024)
-#define CONN_OUT_HIGH (8 * 1024 * 1024) /* a peer that leaves more unread is not read from */
-#define READS_PER_ROUND 4               /* then it is the others' turn */
+#define CONN_IN_SIZE ((size_t) 256 * 1024)
+#define CONN_OUT_HIGH ((size_t) 8 * 1024 * 1024) /* a peer that leaves more unread is not read from */
+#define READS_PER_ROUND 4                        /* then it is the others' turn */
 #define CONNECT_TIMEOUT_MS 5000
 #define HELLO_TIMEOUT_MS 5000
 #define IDLE_MS 5000 /* silence after which we ask, and after which again we give up */

@@ -6,7 +6,7 @@
 #include "events.h"
 #include "oxm.h"
 
-#define PACKET_IN_BACKLOG (4 * 1024 * 1024) /* bytes unsent, beyond which packet-ins are dropped */
+#define PACKET_IN_BACKLOG ((size_t) 4 * 1024 * 1024) /* bytes unsent, beyond which packet-ins are dropped */
 
 static bool wants(const struct conn *conn, const uint32_t mask[2], unsigned reason) {
     return conn->main == conn && conn->state == CONN_UP && mask[conn_is_slave(conn)] >> reason & 1;

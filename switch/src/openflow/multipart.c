@@ -3,7 +3,7 @@
 #include <string.h>
 
 #define BAD_REQUEST(code) OFPERR(OFPET_BAD_REQUEST, OFPBRC_##code)
-#define ASSEMBLY_MAX (4 * 1024 * 1024) /* room for the features of all tables */
+#define ASSEMBLY_MAX ((size_t) 4 * 1024 * 1024) /* room for the features of all tables */
 
 static const struct multipart_row {
     multipart_handler *handle;

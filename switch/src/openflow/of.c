@@ -142,8 +142,12 @@ const char *of_set_tls(struct of *of, const struct of_tls *tls) {
 
 void of_destroy(struct of *of) {
     of_txn_end(of);
-    while (!LIST_EMPTY(&of->controllers))
-        controller_destroy(LIST_FIRST(&of->controllers));
+    struct controller *controller = LIST_FIRST(&of->controllers);
+    while (controller) {
+        struct controller *next = LIST_NEXT(controller, link);
+        controller_destroy(controller);
+        controller = next;
+    }
     loop_timer_remove(of->work);
     SSL_CTX_free(of->tls);
     free(of->space);

@@ -76,7 +76,7 @@ static ofperr oxm_parse(const uint8_t *data, size_t len, struct oxm *oxm, size_t
     oxm->has_mask = data[2] & 1;
     if (oxm->has_mask && !oxm->info->maskable)
         return BAD_MATCH(BAD_MASK);
-    if (payload != oxm->info->n_bytes * (oxm->has_mask ? 2u : 1u))
+    if (payload != (size_t) oxm->info->n_bytes * (oxm->has_mask ? 2 : 1))
         return BAD_MATCH(BAD_LEN);
     oxm->value = data + 4;
     oxm->mask = oxm->has_mask ? oxm->value + oxm->info->n_bytes : NULL;
