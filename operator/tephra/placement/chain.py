@@ -28,8 +28,8 @@ from tephra.placement.shapes import Shape
 from tephra.placement.stages import Bounds, Leg, Stages, bounds, compile_chain, lower_bound
 
 SOLVER = "segment-a*"
-POPS = 3000  # of the queue in one search
-WEIGHTS = (1.0, 1.5, 3.0, 10.0)  # of the estimate: when the exact search gives up, greedier ones follow
+# Weights of the estimate, and steps: when the exact search gives up, greedier ones follow, which end soon or never.
+EFFORTS = ((1.0, 3000), (1.5, 600), (3.0, 600), (10.0, 600))
 Options = Sequence[tuple[float, int]]  # estimates and what they are of, least first
 ROUNDING = 1e-9  # relative: a smaller gap is that of floating point
 
@@ -103,9 +103,9 @@ def place(residual: Residual, request: Request, policy: Policy) -> Placement | U
 
 def search(stages: Stages, found: Bounds, policy: Policy) -> Routed | None:
     """The best complete placement, or the first found by greedier searches when the exact one takes too long."""
-    for weight in WEIGHTS:
+    for weight, steps in EFFORTS:
         queue = _Queue(stages, found, policy, weight)
-        best = queue.run()
+        best = queue.run(steps)
         if best is not None or not queue.heap:
             return best
     return None
@@ -119,14 +119,15 @@ class _Queue:
         self.heap: list[tuple[float, int, int, Callable[[], Routed | None]]] = []
         self.age = itertools.count()
         self.least: dict[tuple[int, int, int], float] = {}
+        self.known: dict[tuple[int, int, int], Run | None] = {}
         self.reach = stages.reach.copy()  # shortened by what does not pack
         self.by_node = bool(policy.watts or policy.pull or policy.disruption)
         self.plain = not (stages.price.any() or policy.traffic or self.by_node)
 
-    def run(self) -> Routed | None:
+    def run(self, steps: int) -> Routed | None:
         """The first complete placement that comes out of the heap."""
         self._leave(State(0.0, 0, 0))
-        for _ in range(POPS):
+        for _ in range(steps):
             if not self.heap:
                 return None
             if (done := heapq.heappop(self.heap)[3]()) is not None:
@@ -174,7 +175,7 @@ class _Queue:
 
         def take(back: int) -> bool:
             end = ends.stop - 1 - back
-            run = self._pack(host, i, end) if end <= self.reach[i, host] else None
+            run = self._packed(host, i, end)
             if run is not None:
                 self._go(State(cost + run.cost, end, state.visited | 1 << host, run, state))
             return run is not None and self.plain
@@ -189,6 +190,12 @@ class _Queue:
             self._push(state.cost + self.weight * rest, state.placed, lambda: self._leave(state))
         elif (done := _route(self.stages, state)) is not None:
             self._push(done.cost, state.placed, lambda: done)
+
+    def _packed(self, host: int, begin: int, end: int) -> Run | None:
+        key = (host, begin, end)
+        if key not in self.known:
+            self.known[key] = self._pack(*key) if end <= self.reach[begin, host] else None
+        return self.known[key]
 
     def _pack(self, host: int, begin: int, end: int) -> Run | None:
         """The run on the nodes of the host; where it does not fit, longer ones and those that begin earlier do not."""
