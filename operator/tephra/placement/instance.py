@@ -9,17 +9,31 @@ a :class:`Placement`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tephra.placement import objective, routes
-from tephra.placement.model import Function, Ints, Isolation, Placement, Policy, Request, Scope, Topology
+from tephra.placement.model import (
+    Capacity,
+    Function,
+    Ints,
+    Isolation,
+    Link,
+    Placement,
+    Policy,
+    Request,
+    Scope,
+    Topology,
+)
 from tephra.placement.objective import Terms
 from tephra.placement.residual import Residual, arcs_of
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Number = TypeVar("Number", bound=np.generic)
 NONE = -1  # kbit/s of a direction in which a flow has no channel
 
 
@@ -52,9 +66,14 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instance:
-    """F functions, N nodes, S sites, A arcs, P pools, E endpoints, L layers of images."""
+    """F functions, N nodes, S sites, A arcs, P pools, E endpoints, L layers of images.
+
+    Searches from the target of a channel go against the arcs, so `topology` has an arc back beside every one-way link,
+    after those of the residual's; `real` tells them apart, and no traffic runs along one that is not.
+    """
 
     topology: Topology
+    real: Bools  # (A,)
     free: Ints  # (N, 2) less headroom
     pool_free: Ints  # (P,) less headroom
     demand: Ints  # (F, 2)
@@ -82,14 +101,15 @@ class Instance:
         layers, layer_cost, fetch = _layers(residual, functions, policy)
         adds = objective.terms(residual, request, policy)
         endpoint_site, endpoint_node = _endpoints(topology, request)
-        flows = _flows(request)
+        flows, net = _flows(request), _both_ways(topology)
         return cls(
-            topology=topology,
+            topology=net,
+            real=np.arange(len(net.arc_source)) < len(topology.arc_source),
             free=usable.node_free,
-            pool_free=usable.pool_free,
+            pool_free=_padded(usable.pool_free, len(net.pool_capacity)),
             demand=demand,
             allowed=_admitted(residual, request) & room,
-            adds=adds,
+            adds=_on(net, adds),
             endpoint_site=endpoint_site,
             endpoint_node=endpoint_node,
             asked=asked,
@@ -97,11 +117,15 @@ class Instance:
             flows=flows,
             groups=_groups(request),
             limits=() if request.max_path_us is None else (Limit(frozenset(range(len(flows))), request.max_path_us),),
-            reverse=_reverse(topology),
+            reverse=_reverse(net),
             layers=layers,
             layer_cost=layer_cost,
             fetch=fetch,
         )
+
+    def priced(self, adds: Terms) -> "Instance":
+        """The instance with other terms of the objective, those of the residual's arcs."""
+        return replace(self, adds=_on(self.topology, adds))
 
     @property
     def count(self) -> int:
@@ -115,10 +139,10 @@ class Instance:
         room = pool_free[:, topology.arc_pool]
         along, against = (out > NONE)[:, None], (back > NONE)[:, None]
         cost = along * self.adds.delay + np.maximum(out, 0)[:, None] * self.adds.kbps
-        usable = ~along | (room >= out[:, None])
+        usable = ~along | (self.real & (room >= out[:, None]))
         if against.any():
             other = self.reverse
-            there = other >= 0
+            there = (other >= 0) & self.real[other]
             cost = cost + against * np.where(there, self.adds.delay[other], 0.0)
             cost = cost + np.maximum(back, 0)[:, None] * self.adds.kbps[other]
             usable &= ~against | (there & (room[:, other] >= back[:, None]))
@@ -340,6 +364,33 @@ def _groups(request: Request) -> tuple[Group, ...]:
         Group(tuple(sorted(members.index(name) for name in item.members)), item.scope, item.anti)
         for item in request.affinities
     )
+
+
+_mirrored: WeakKeyDictionary[Topology, Topology | None] = WeakKeyDictionary()
+
+
+def _both_ways(topology: Topology) -> Topology:
+    """The topology with an arc back for every arc that has none; itself when all have."""
+    if topology not in _mirrored:
+        names, known = [site.name for site in topology.sites], topology.arc_index
+        back = [
+            Link(names[b], names[a], int(topology.arc_delay[arc]), 1, Capacity.ONE_WAY)
+            for (a, b), arc in known.items()
+            if (b, a) not in known
+        ]
+        _mirrored[topology] = Topology(topology.sites, (*topology.links, *back)) if back else None
+    return _mirrored[topology] or topology
+
+
+def _on(net: Topology, adds: Terms) -> Terms:
+    """The terms with zeros for the arcs back, along which nothing runs."""
+    more = len(net.arc_source)
+    return replace(adds, delay=_padded(adds.delay, more), kbps=_padded(adds.kbps, more))
+
+
+def _padded(array: NDArray[Number], size: int) -> NDArray[Number]:
+    """The array, and zeros up to `size`."""
+    return array if len(array) == size else np.concatenate([array, np.zeros(size - len(array), dtype=array.dtype)])
 
 
 def _reverse(topology: Topology) -> Ints:

@@ -191,7 +191,7 @@ class _Work:
         instance, adds = Instance.of(without, self.asked[number], self.policy), self.adds[number]
         opening = adds.opening.copy()
         opening[sorted(used)] = 0.0
-        return replace(instance, adds=replace(adds, wake=instance.adds.wake, opening=opening))
+        return instance.priced(replace(adds, wake=instance.adds.wake, opening=opening))
 
     def _solution(self, instances: Sequence[Instance], chosen: Sequence[int]) -> Solution:
         """Where the chosen requests are, as one."""
