@@ -78,7 +78,8 @@ class _Judge:
         for fetch in self._schedule.fetches:
             expected = self._fetch_time(fetch)
             if fetch.start_us < 0 or not expected <= fetch.end_us - fetch.start_us < expected + 1:
-                yield f"image {fetch.image} to {fetch.vm}: {fetch.start_us}..{fetch.end_us}, takes {float(expected):.1f}"
+                when = f"{fetch.start_us}..{fetch.end_us}"
+                yield f"image {fetch.image} to {fetch.vm}: {when}, but it takes {float(expected):.1f}"
         for one, other in pairwise(sorted(self._schedule.fetches, key=lambda fetch: fetch.start_us)):
             if other.start_us < one.end_us:
                 yield f"the repository serves {one.image} to {one.vm} and {other.image} to {other.vm} at once"
