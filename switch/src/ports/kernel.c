@@ -1,0 +1,399 @@
+/* Ports on the kernel's network: an interface by packet socket ("af_packet"), or a TAP device ("tap").
+ *
+ * Frames come with a virtio-net header, so what the kernel leaves undone among its own devices is seen: a checksum that
+ * was left to hardware is completed here, for no hardware follows; a frame that hardware was to cut up (TSO) is dropped
+ * and counted as an error: turn that off at the other end (ethtool -K INTERFACE tso off gso off). The VLAN tag that a
+ * packet socket delivers beside the frame is put back with its own TPID. The kernel wakes the worker, as sockets do.
+ *
+ * Privileges: af_packet needs CAP_NET_RAW (and CAP_NET_ADMIN for promiscuous mode), tap needs CAP_NET_ADMIN and
+ * /dev/net/tun. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/ethtool.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sockios.h>
+#include <linux/virtio_net.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <rte_ip.h>
+#include <rte_mbuf.h>
+
+#include "../base/buf.h"
+#include "../base/error.h"
+#include "../base/loop.h"
+#include "types.h"
+
+#define KERNEL_RING 2048    /* frames that a socket's buffer holds, about */
+#define KERNEL_RATE 2000000 /* packets/s: more a kernel interface does not bring */
+#define SOCKET_BUFFER (8 << 20)
+#define MAX_SEGMENTS 8
+
+struct kernel_port {
+    struct port up; /* first */
+    char interface[IFNAMSIZ];
+    int fds[PORT_MAX_QUEUES];
+    int link_fd; /* netlink: an interface somewhere changed */
+    struct loop_fd *watch;
+    _Atomic uint64_t rx_errors;
+    uint64_t rx_dropped; /* control thread's */
+};
+
+static struct kernel_port *kernel_of(struct port *port) {
+    return (struct kernel_port *) port;
+}
+
+/* ---- Receiving ---- */
+
+/* Finish the checksum of a frame whose sender left it to hardware: it begins at csum_start and holds the pseudo
+ * header's sum so far. */
+static bool complete_checksum(struct rte_mbuf *packet, const struct virtio_net_hdr *header) {
+    uint32_t start = header->csum_start, at = start + header->csum_offset;
+    if (at + 2 > packet->data_len)
+        return false;
+    uint16_t sum = (uint16_t) ~rte_raw_cksum(rte_pktmbuf_mtod_offset(packet, void *, start), packet->data_len - start);
+    *rte_pktmbuf_mtod_offset(packet, uint16_t *, at) = sum ? sum : 0xffff;
+    return true;
+}
+
+static bool restore_vlan(struct rte_mbuf *packet, const struct tpacket_auxdata *aux) {
+    uint8_t *start = (uint8_t *) rte_pktmbuf_prepend(packet, 4);
+    if (!start)
+        return false;
+    uint16_t tpid = aux->tp_status & TP_STATUS_VLAN_TPID_VALID ? aux->tp_vlan_tpid : ETHERTYPE_VLAN;
+    uint16_t tag[2] = {htons(tpid), htons(aux->tp_vlan_tci)};
+    memmove(start, start + 4, 2 * ETHER_ADDR_LEN);
+    memcpy(start + 2 * ETHER_ADDR_LEN, tag, sizeof tag);
+    return true;
+}
+
+/* Make a frame of `length` bytes that the kernel wrote into `packet` whole. */
+static bool take_frame(struct rte_mbuf *packet, const struct virtio_net_hdr *header, ssize_t length) {
+    length -= (ssize_t) sizeof *header;
+    if (length < ETHER_HDR_LEN || length > rte_pktmbuf_tailroom(packet) || header->gso_type != VIRTIO_NET_HDR_GSO_NONE)
+        return false;
+    packet->data_len = (uint16_t) length;
+    packet->pkt_len = (uint32_t) length;
+    return !(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || complete_checksum(packet, header);
+}
+
+/* Keep the good packets of `n` in front, free the others. Returns how many are good. */
+static unsigned keep_good(struct kernel_port *kernel, struct rte_mbuf **packets, const bool *good, unsigned n) {
+    unsigned kept = 0;
+    for (unsigned i = 0; i < n; i++) {
+        struct rte_mbuf *packet = packets[i];
+        if (good[i]) {
+            packets[kept++] = packet;
+        } else {
+            atomic_fetch_add_explicit(&kernel->rx_errors, 1, memory_order_relaxed);
+            rte_pktmbuf_free(packet);
+        }
+    }
+    return kept;
+}
+
+struct slot {
+    struct virtio_net_hdr header;
+    struct iovec io[1 + MAX_SEGMENTS];
+    char control[CMSG_SPACE(sizeof(struct tpacket_auxdata))] __attribute__((aligned(8)));
+};
+
+static const struct tpacket_auxdata *auxdata(struct msghdr *header) {
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c))
+        if (c->cmsg_level == SOL_PACKET && c->cmsg_type == PACKET_AUXDATA)
+            return (const struct tpacket_auxdata *) CMSG_DATA(c);
+    return NULL;
+}
+
+static unsigned packet_receive(struct port *port, unsigned queue, struct rte_mbuf **packets, unsigned n) {
+    struct kernel_port *kernel = kernel_of(port);
+    struct slot slots[DP_BATCH];
+    struct mmsghdr messages[DP_BATCH] = {0};
+    bool good[DP_BATCH];
+    if (rte_pktmbuf_alloc_bulk(port->host->pool, packets, n))
+        return 0;
+    for (unsigned i = 0; i < n; i++) {
+        slots[i].io[0] = (struct iovec){&slots[i].header, sizeof slots[i].header};
+        slots[i].io[1] = (struct iovec){rte_pktmbuf_mtod(packets[i], void *), rte_pktmbuf_tailroom(packets[i])};
+        messages[i].msg_hdr = (struct msghdr){.msg_iov = slots[i].io,
+                                              .msg_iovlen = 2,
+                                              .msg_control = slots[i].control,
+                                              .msg_controllen = sizeof slots[i].control};
+    }
+    int got = recvmmsg(kernel->fds[queue], messages, n, MSG_DONTWAIT | MSG_TRUNC, NULL);
+    unsigned received = got > 0 ? (unsigned) got : 0;
+    rte_pktmbuf_free_bulk(packets + received, n - received);
+    for (unsigned i = 0; i < received; i++) {
+        const struct tpacket_auxdata *aux = auxdata(&messages[i].msg_hdr);
+        good[i] = take_frame(packets[i], &slots[i].header, messages[i].msg_len) &&
+                  (!aux || !(aux->tp_status & TP_STATUS_VLAN_VALID) || restore_vlan(packets[i], aux));
+    }
+    return keep_good(kernel, packets, good, received);
+}
+
+static unsigned tap_receive(struct port *port, unsigned queue, struct rte_mbuf **packets, unsigned n) {
+    struct kernel_port *kernel = kernel_of(port);
+    bool good[DP_BATCH];
+    unsigned received = 0;
+    while (received < n && (packets[received] = rte_pktmbuf_alloc(port->host->pool))) {
+        struct virtio_net_hdr header;
+        struct rte_mbuf *packet = packets[received];
+        struct iovec io[2] = {{&header, sizeof header},
+                              {rte_pktmbuf_mtod(packet, void *), rte_pktmbuf_tailroom(packet)}};
+        ssize_t length = readv(kernel->fds[queue], io, 2);
+        if (length < 0) {
+            rte_pktmbuf_free(packet);
+            break;
+        }
+        good[received++] = take_frame(packet, &header, length);
+    }
+    return keep_good(kernel, packets, good, received);
+}
+
+/* ---- Sending ---- */
+
+/* Header and segments of `packet` as an I/O vector. Returns its length, 0 for a packet in too many pieces. */
+static unsigned gather(const struct rte_mbuf *packet, struct virtio_net_hdr *header, struct iovec *io) {
+    unsigned n = 0;
+    memset(header, 0, sizeof *header);
+    io[n++] = (struct iovec){header, sizeof *header};
+    for (; packet; packet = packet->next) {
+        if (n > MAX_SEGMENTS)
+            return 0;
+        io[n++] = (struct iovec){rte_pktmbuf_mtod(packet, void *), packet->data_len};
+    }
+    return n;
+}
+
+static unsigned packet_transmit(struct port *port, unsigned queue, struct rte_mbuf **packets, unsigned n) {
+    struct slot slots[DP_BATCH];
+    struct mmsghdr messages[DP_BATCH] = {0};
+    n = RTE_MIN(n, (unsigned) DP_BATCH);
+    for (unsigned i = 0; i < n; i++) {
+        messages[i].msg_hdr.msg_iov = slots[i].io;
+        messages[i].msg_hdr.msg_iovlen = gather(packets[i], &slots[i].header, slots[i].io);
+    }
+    int sent = sendmmsg(kernel_of(port)->fds[queue], messages, n, MSG_DONTWAIT);
+    unsigned done = sent > 0 ? (unsigned) sent : 0;
+    rte_pktmbuf_free_bulk(packets, done);
+    return done;
+}
+
+static unsigned tap_transmit(struct port *port, unsigned queue, struct rte_mbuf **packets, unsigned n) {
+    struct slot slot;
+    unsigned sent = 0;
+    for (; sent < n; sent++) {
+        unsigned parts = gather(packets[sent], &slot.header, slot.io);
+        if (writev(kernel_of(port)->fds[queue], slot.io, (int) parts) < 0)
+            break;
+    }
+    rte_pktmbuf_free_bulk(packets, sent);
+    return sent;
+}
+
+static int kernel_arm(struct port *port, unsigned queue) {
+    return kernel_of(port)->fds[queue];
+}
+
+static void kernel_disarm(struct port *port, unsigned queue, bool readable) {
+    (void) port, (void) queue, (void) readable; /* reading the frames clears it */
+}
+
+/* ---- The interface ---- */
+
+static int interface_request(const struct kernel_port *kernel, unsigned long request, struct ifreq *ifr) {
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    snprintf(ifr->ifr_name, sizeof ifr->ifr_name, "%s", kernel->interface);
+    int result = ioctl(fd, request, ifr);
+    close(fd);
+    return result;
+}
+
+static void kernel_describe(struct port *port, struct dp_port *description) {
+    const struct kernel_port *kernel = kernel_of(port);
+    struct ifreq ifr = {0};
+    struct ethtool_cmd speed = {.cmd = ETHTOOL_GSET};
+    bool up =
+        !interface_request(kernel, SIOCGIFFLAGS, &ifr) && (ifr.ifr_flags & IFF_UP) && (ifr.ifr_flags & IFF_RUNNING);
+    ifr.ifr_data = (char *) &speed;
+    bool known = !interface_request(kernel, SIOCETHTOOL, &ifr) && ethtool_cmd_speed(&speed) < 1000000;
+    port_mac_of_name(port->name, description->hw_addr);
+    if (!interface_request(kernel, SIOCGIFHWADDR, &ifr))
+        memcpy(description->hw_addr, ifr.ifr_hwaddr.sa_data, sizeof description->hw_addr);
+    port_describe_link(description, up, known ? ethtool_cmd_speed(&speed) : 0);
+}
+
+static void link_ready(void *aux, uint32_t events) {
+    (void) events;
+    struct kernel_port *kernel = aux;
+    char news[8192];
+    while (recv(kernel->link_fd, news, sizeof news, MSG_DONTWAIT) > 0)
+        continue; /* that something changed is enough to know */
+    kernel->up.host->changed(kernel->up.host->aux, &kernel->up);
+}
+
+static void watch_link(struct kernel_port *kernel) {
+    struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
+    kernel->link_fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (!bind(kernel->link_fd, (struct sockaddr *) &address, sizeof address))
+        kernel->watch = loop_fd_add(kernel->up.host->loop, kernel->link_fd, EPOLLIN, link_ready, kernel);
+}
+
+static void kernel_close(struct port *port) {
+    struct kernel_port *kernel = kernel_of(port);
+    if (kernel->watch)
+        loop_fd_remove(kernel->watch);
+    if (kernel->link_fd >= 0)
+        close(kernel->link_fd);
+    for (unsigned i = 0; i < PORT_MAX_QUEUES; i++)
+        if (kernel->fds[i] >= 0)
+            close(kernel->fds[i]);
+    free(kernel);
+}
+
+static void kernel_statistics(struct port *port, struct dp_port_stats *statistics) {
+    struct kernel_port *kernel = kernel_of(port);
+    statistics->rx_errors += atomic_load(&kernel->rx_errors);
+    for (unsigned i = 0; i < port->n_rx_queues && port->type == &port_type_af_packet; i++) {
+        struct tpacket_stats since; /* the kernel begins anew at each question */
+        socklen_t size = sizeof since;
+        if (!getsockopt(kernel->fds[i], SOL_PACKET, PACKET_STATISTICS, &since, &size))
+            kernel->rx_dropped += since.tp_drops;
+    }
+    statistics->rx_dropped += kernel->rx_dropped;
+}
+
+static json_t *kernel_details(struct port *port) {
+    return json_pack("{s:s}", "interface", kernel_of(port)->interface);
+}
+
+/* Open queue `i` of the port: NULL or what is wrong. */
+typedef char *open_queue(struct kernel_port *kernel, unsigned i, unsigned queues);
+
+static char *kernel_open(const struct port_type *type, const json_t *spec, const char *name,
+                         const struct port_host *host, open_queue *queue_open, struct port **port) {
+    json_error_t wrong;
+    const char *interface;
+    int queues = 1;
+    if (json_unpack_ex((json_t *) spec, &wrong, JSON_STRICT, "{s:s, s?i}", "interface", &interface, "queues", &queues))
+        return error_make("%s; this type takes interface and queues", wrong.text);
+    if (strlen(interface) >= IFNAMSIZ || queues < 1 || queues > PORT_MAX_QUEUES)
+        return error_make("interface must be a name of up to %d bytes, queues 1 to %d", IFNAMSIZ - 1, PORT_MAX_QUEUES);
+    struct kernel_port *kernel = xzalloc(sizeof *kernel);
+    port_init(&kernel->up, type, host, name, (unsigned) queues);
+    kernel->up.ring = KERNEL_RING;
+    kernel->up.peak_rate = KERNEL_RATE;
+    kernel->link_fd = -1;
+    memset(kernel->fds, -1, sizeof kernel->fds);
+    snprintf(kernel->interface, sizeof kernel->interface, "%s", interface);
+    char *error = NULL;
+    for (unsigned i = 0; i < (unsigned) queues && !error; i++)
+        error = queue_open(kernel, i, (unsigned) queues);
+    struct ifreq ifr = {0};
+    if (!error && !interface_request(kernel, SIOCGIFMTU, &ifr))
+        kernel->up.mtu = (uint16_t) RTE_MIN(ifr.ifr_mtu, UINT16_MAX);
+    if (error) {
+        kernel_close(&kernel->up);
+        return error;
+    }
+    watch_link(kernel);
+    *port = &kernel->up;
+    return NULL;
+}
+
+/* ---- type "af_packet" ---- */
+
+static bool set_options(int fd, unsigned index, unsigned queues) {
+    int on = 1, size = SOCKET_BUFFER;
+    struct packet_mreq promiscuous = {.mr_ifindex = (int) index, .mr_type = PACKET_MR_PROMISC};
+    int fanout = (int) ((index & 0xffff) | (PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_DEFRAG) << 16);
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size))
+        (void) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+    (void) setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on);
+    (void) setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof promiscuous);
+    return !setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof on) &&
+           !setsockopt(fd, SOL_PACKET, PACKET_AUXDATA, &on, sizeof on) &&
+           !setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on) &&
+           (queues == 1 || !setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &fanout, sizeof fanout));
+}
+
+static char *packet_queue_open(struct kernel_port *kernel, unsigned i, unsigned queues) {
+    unsigned index = if_nametoindex(kernel->interface);
+    if (!index)
+        return error_make("there is no network interface %s here", kernel->interface);
+    int fd = kernel->fds[i] = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0); /* protocol 0: nothing before bind */
+    if (fd < 0)
+        return error_make("cannot open a packet socket: %s; it takes CAP_NET_RAW", strerror(errno));
+    struct sockaddr_ll address = {
+        .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = (int) index};
+    bool late = queues > 1; /* a fanout group takes bound sockets only */
+    if ((!late && !set_options(fd, index, queues)) || bind(fd, (struct sockaddr *) &address, sizeof address) ||
+        (late && !set_options(fd, index, queues)))
+        return error_make("cannot attach to the interface %s: %s", kernel->interface, strerror(errno));
+    return NULL;
+}
+
+static char *packet_open(const json_t *spec, const char *name, const struct port_host *host, struct port **port) {
+    return kernel_open(&port_type_af_packet, spec, name, host, packet_queue_open, port);
+}
+
+const struct port_type port_type_af_packet = {
+    .name = "af_packet",
+    .open = packet_open,
+    .close = kernel_close,
+    .receive = packet_receive,
+    .transmit = packet_transmit,
+    .arm = kernel_arm,
+    .disarm = kernel_disarm,
+    .describe = kernel_describe,
+    .statistics = kernel_statistics,
+    .details = kernel_details,
+};
+
+/* ---- type "tap" ---- */
+
+static char *tap_queue_open(struct kernel_port *kernel, unsigned i, unsigned queues) {
+    int fd = kernel->fds[i] = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return error_make("cannot open /dev/net/tun: %s; a pod needs it as a hostPath", strerror(errno));
+    struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+    if (queues > 1)
+        ifr.ifr_flags |= IFF_MULTI_QUEUE;
+    snprintf(ifr.ifr_name, sizeof ifr.ifr_name, "%s", kernel->interface);
+    if (ioctl(fd, TUNSETIFF, &ifr))
+        return error_make("cannot make the TAP device %s: %s; it takes CAP_NET_ADMIN", kernel->interface,
+                          strerror(errno));
+    if (interface_request(kernel, SIOCGIFFLAGS, &ifr))
+        return error_make("the TAP device %s is gone: %s", kernel->interface, strerror(errno));
+    ifr.ifr_flags |= IFF_UP;
+    (void) interface_request(kernel, SIOCSIFFLAGS, &ifr); /* whoever uses it may do it, too */
+    return NULL;
+}
+
+static char *tap_open(const json_t *spec, const char *name, const struct port_host *host, struct port **port) {
+    return kernel_open(&port_type_tap, spec, name, host, tap_queue_open, port);
+}
+
+const struct port_type port_type_tap = {
+    .name = "tap",
+    .open = tap_open,
+    .close = kernel_close,
+    .receive = tap_receive,
+    .transmit = tap_transmit,
+    .arm = kernel_arm,
+    .disarm = kernel_disarm,
+    .describe = kernel_describe,
+    .statistics = kernel_statistics,
+    .details = kernel_details,
+};

@@ -1,0 +1,156 @@
+#include "restore.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/buf.h"
+#include "../base/log.h"
+#include "ports.h"
+
+#define MAX_TOGETHER 65536 /* messages of one bundle */
+
+struct restoring {
+    struct quake *quake;
+    const uint8_t **messages;
+    size_t *lengths;
+    unsigned refused;
+};
+
+static char *text_of(const struct journal_record *record) {
+    return strndup((const char *) record->data, record->size);
+}
+
+static void complain(char *error) {
+    if (error)
+        log_error("%s", error);
+    free(error);
+}
+
+/* ---- First pass: ports and controllers as they are at the end of the log ---- */
+
+static void remove_declared(struct quake *quake, const char *name) {
+    struct quake_port *entry = quake_port_find(quake, name);
+    if (!entry)
+        return;
+    dp_port_remove(quake->dp, entry->number);
+    json_decref(entry->spec);
+    *entry = (struct quake_port){0};
+}
+
+static bool first_pass(void *aux, const struct journal_record *record) {
+    struct restoring *restoring = aux;
+    struct quake *quake = restoring->quake;
+    char *text = record->type == JOURNAL_MESSAGES ? NULL : text_of(record);
+    if (record->type == JOURNAL_PORT_ADD) {
+        json_t *port = json_loads(text, 0, NULL);
+        complain(quake_port_declare(quake, port));
+        json_decref(port);
+    } else if (record->type == JOURNAL_PORT_REMOVE) {
+        remove_declared(quake, text);
+    } else if (record->type == JOURNAL_CONTROLLER_ADD) {
+        json_array_append_new(quake->controllers, json_string(text));
+    } else if (record->type == JOURNAL_CONTROLLER_REMOVE) {
+        quake_controllers_forget(quake, text);
+    }
+    free(text);
+    return true;
+}
+
+/* ---- Second pass: tables, groups and meters ---- */
+
+static bool second_pass(void *aux, const struct journal_record *record) {
+    struct restoring *restoring = aux;
+    unsigned n;
+    if (record->type != JOURNAL_MESSAGES)
+        return true;
+    if (!journal_messages(record, restoring->messages, restoring->lengths, MAX_TOGETHER, &n)) {
+        restoring->refused++;
+        return true;
+    }
+    ofperr error = of_replay(restoring->quake->of, restoring->messages, restoring->lengths, n, record->created_ms);
+    restoring->refused += error != 0;
+    return true;
+}
+
+/* ---- The whole ---- */
+
+static bool is_configured(void *aux, const struct journal_record *record) {
+    *(bool *) aux |= record->type == JOURNAL_CONFIGURED;
+    return true;
+}
+
+static void replay(struct quake *quake) {
+    struct restoring restoring = {.quake = quake};
+    restoring.messages = xmalloc(MAX_TOGETHER * sizeof *restoring.messages);
+    restoring.lengths = xmalloc(MAX_TOGETHER * sizeof *restoring.lengths);
+    quake->replaying = true;
+    journal_each(quake->journal, first_pass, &restoring);
+    journal_each(quake->journal, second_pass, &restoring);
+    quake->replaying = false;
+    free(restoring.messages);
+    free(restoring.lengths);
+    if (restoring.refused)
+        log_error("%u records of the journal could not be restored", restoring.refused);
+}
+
+bool quake_restore(struct quake *quake) {
+    bool configured = false;
+    size_t i;
+    json_t *target;
+    journal_each(quake->journal, is_configured, &configured);
+    if (!configured) { /* a first start, or one that died half-way: begin anew */
+        journal_begin(quake->journal);
+        journal_commit(quake->journal);
+        return false;
+    }
+    replay(quake);
+    quake_ports_retry(quake);
+    json_array_foreach(quake->controllers, i, target) {
+        const char *refusal = of_controller_add(quake->of, json_string_value(target));
+        if (refusal)
+            log_error("controller %s cannot be restored: %s", json_string_value(target), refusal);
+    }
+    return quake->restored = true;
+}
+
+/* ---- Compacting ---- */
+
+struct dumping {
+    struct quake *quake;
+    bool full;
+};
+
+static void dump_message(void *aux, const uint8_t *message, size_t len, uint64_t created_ms) {
+    struct dumping *dumping = aux;
+    dumping->full |= !journal_append_messages(dumping->quake->journal, created_ms, &message, &len, 1);
+}
+
+static void dump_text(struct dumping *dumping, enum journal_type type, const char *text) {
+    dumping->full |= !journal_append(dumping->quake->journal, type, 0, text, strlen(text));
+}
+
+static void dump_port(struct dumping *dumping, const struct quake_port *entry) {
+    json_t *record = quake_port_record(dumping->quake, entry);
+    char *text = json_dumps(record, JSON_COMPACT);
+    dump_text(dumping, JOURNAL_PORT_ADD, text);
+    free(text);
+    json_decref(record);
+}
+
+void quake_compact(struct quake *quake) {
+    struct dumping dumping = {.quake = quake};
+    size_t i;
+    json_t *target;
+    journal_begin(quake->journal);
+    for (i = 0; i < DP_MAX_PORTS; i++)
+        if (quake->ports[i].number)
+            dump_port(&dumping, &quake->ports[i]);
+    of_dump(quake->of, dump_message, &dumping);
+    json_array_foreach(quake->controllers, i, target)
+        dump_text(&dumping, JOURNAL_CONTROLLER_ADD, json_string_value(target));
+    dump_text(&dumping, JOURNAL_CONFIGURED, "");
+    if (dumping.full)
+        journal_abandon(quake->journal);
+    else
+        journal_commit(quake->journal);
+}

@@ -1,0 +1,273 @@
+#include "worker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <rte_cycles.h>
+#include <rte_lcore.h>
+#include <rte_mbuf.h>
+#include <rte_rcu_qsbr.h>
+#include <rte_ring.h>
+
+#include "../base/error.h"
+#include "../base/log.h"
+#include "../ports/vxlan.h"
+
+#define JOBS 1024
+#define NAP_STEP_NS 1000
+#define BLOCK_AFTER_MS 10            /* without a packet */
+#define MAX_WAITS (DP_MAX_PORTS + 1) /* queues that a worker can block on, and its own wake-up */
+
+static inline void add(_Atomic uint64_t *counter, uint64_t n) {
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+/* ---- Packets ---- */
+
+static void transmit(void *aux, unsigned slot, struct rte_mbuf **packets, unsigned n) {
+    struct worker *worker = aux;
+    struct port *port = atomic_load_explicit(&worker->ports[slot], memory_order_acquire);
+    if (likely(port != NULL))
+        port_send(port, worker->id, packets, n);
+    else
+        rte_pktmbuf_free_bulk(packets, n);
+}
+
+static inline unsigned poll_queue(struct worker *worker, const struct queue_ref *ref) {
+    struct rte_mbuf *packets[DP_BATCH];
+    struct port *port = ref->port;
+    unsigned n = port->type->receive(port, ref->queue, packets, DP_BATCH);
+    if (!n)
+        return 0;
+    struct tunnels *tunnels = atomic_load_explicit(&port->tunnels, memory_order_acquire);
+    unsigned left = likely(!tunnels) ? n : tunnels_receive(tunnels, worker->dp_worker, worker->id, packets, n);
+    if (left)
+        dp_process(worker->dp_worker, (unsigned) port->slot, port->tunnel_id, packets, left);
+    add(&worker->counters.batches, 1);
+    add(&worker->counters.packets, n);
+    return n;
+}
+
+/* One look at every queue. Returns the largest batch. */
+static unsigned poll_queues(struct worker *worker, const struct queue_set *set) {
+    unsigned largest = 0;
+    for (unsigned i = 0; i < set->n; i++) {
+        unsigned n = poll_queue(worker, &set->queues[i]);
+        largest = RTE_MAX(largest, n);
+    }
+    return largest;
+}
+
+static void do_job(struct worker *worker, struct job *job) {
+    if (job->type == JOB_EXECUTE)
+        dp_execute(worker->dp_worker, job->in_port, job->actions, job->n_actions, job->packet);
+    else
+        port_send(job->port, worker->id, &job->packet, 1);
+    free(job);
+    atomic_store_explicit(&worker->jobs_done, atomic_load_explicit(&worker->jobs_done, memory_order_relaxed) + 1,
+                          memory_order_release);
+}
+
+static void do_jobs(struct worker *worker) {
+    struct job *job;
+    while (!rte_ring_sc_dequeue(worker->jobs, (void **) &job))
+        do_job(worker, job);
+}
+
+/* ---- Rest ---- */
+
+static void go_offline(struct worker *worker, enum worker_state state) {
+    dp_worker_offline(worker->dp_worker);
+    rte_rcu_qsbr_thread_offline(worker->rcu, worker->id);
+    atomic_store(&worker->state, state); /* before the last look for jobs */
+}
+
+static void go_online(struct worker *worker) {
+    atomic_store(&worker->state, WORKER_RUNNING);
+    rte_rcu_qsbr_thread_online(worker->rcu, worker->id);
+    dp_worker_online(worker->dp_worker);
+}
+
+static bool called(const struct worker *worker, const struct queue_set *set) {
+    return !rte_ring_empty(worker->jobs) || atomic_load(&worker->queues) != set || atomic_load(&worker->stop);
+}
+
+static void drain(int fd) {
+    uint64_t count;
+    (void) !read(fd, &count, sizeof count);
+}
+
+static void nap(struct worker *worker, const struct queue_set *set) {
+    struct pollfd wake = {worker->wake_fd, POLLIN, 0};
+    struct timespec time = {.tv_nsec = (long) worker->sleep_ns};
+    go_offline(worker, WORKER_NAPPING);
+    if (!called(worker, set) && ppoll(&wake, 1, &time, NULL) > 0)
+        drain(worker->wake_fd);
+    go_online(worker);
+    add(&worker->counters.naps, 1);
+}
+
+/* Ask every queue for a wake-up. Returns how many entries of `waits` were filled, or 0 if a port cannot wake us. */
+static unsigned arm(const struct worker *worker, const struct queue_set *set, struct pollfd *waits) {
+    unsigned n = 0;
+    waits[n++] = (struct pollfd){worker->wake_fd, POLLIN, 0};
+    for (unsigned i = 0; i < set->n; i++) {
+        struct port *port = set->queues[i].port;
+        int fd = port->type->arm ? port->type->arm(port, set->queues[i].queue) : PORT_CANNOT_WAIT;
+        if (fd == PORT_CANNOT_WAIT || n == MAX_WAITS)
+            return 0;
+        waits[n++] = (struct pollfd){fd, POLLIN, 0}; /* poll() passes over -1 */
+    }
+    return n;
+}
+
+static void disarm(const struct queue_set *set, const struct pollfd *waits, unsigned n) {
+    for (unsigned i = 0; i + 1 < n; i++) {
+        struct port *port = set->queues[i].port;
+        port->type->disarm(port, set->queues[i].queue, waits[i + 1].revents & POLLIN);
+    }
+}
+
+/* Sleep until there is something to do. False if a port cannot tell when there is. */
+static bool block(struct worker *worker, const struct queue_set *set) {
+    struct pollfd waits[MAX_WAITS];
+    unsigned n = arm(worker, set, waits);
+    if (!n)
+        return false;
+    if (!poll_queues(worker, set)) { /* nothing slipped in while arming */
+        go_offline(worker, WORKER_BLOCKED);
+        if (!called(worker, set) && poll(waits, n, -1) > 0 && waits[0].revents)
+            drain(worker->wake_fd);
+        go_online(worker);
+        add(&worker->counters.blocks, 1);
+    }
+    disarm(set, waits, n);
+    worker->last_packet = worker->mark = rte_rdtsc();
+    worker->sleep_ns = 0;
+    return true;
+}
+
+static void rest(struct worker *worker, const struct queue_set *set, unsigned largest) {
+    if (largest >= DP_BATCH / 2 || (set->n && !set->max_sleep_ns)) {
+        worker->sleep_ns = 0;
+        return;
+    }
+    bool quiet = worker->mark - worker->last_packet > rte_get_tsc_hz() / 1000 * BLOCK_AFTER_MS;
+    if ((quiet || !set->n) && block(worker, set))
+        return;
+    if (worker->sleep_ns)
+        nap(worker, set);
+    worker->sleep_ns = RTE_MIN(worker->sleep_ns + NAP_STEP_NS, set->max_sleep_ns);
+    if (!largest) /* what passed was sleep, not work */
+        worker->mark = rte_rdtsc();
+}
+
+/* ---- The thread ---- */
+
+static void round_of(struct worker *worker) {
+    const struct queue_set *set = atomic_load_explicit(&worker->queues, memory_order_acquire);
+    unsigned largest = poll_queues(worker, set);
+    if (unlikely(!rte_ring_empty(worker->jobs)))
+        do_jobs(worker);
+    dp_worker_quiescent(worker->dp_worker);
+    rte_rcu_qsbr_quiescent(worker->rcu, worker->id);
+    uint64_t now = rte_rdtsc();
+    if (largest) {
+        add(&worker->counters.busy_cycles, now - worker->mark);
+        worker->last_packet = now;
+    }
+    worker->mark = now;
+    add(&worker->counters.rounds, 1);
+    rest(worker, set, largest);
+}
+
+static void *run(void *aux) {
+    struct worker *worker = aux;
+    prctl(PR_SET_TIMERSLACK, 1UL); /* ns: naps are as long as asked for */
+    if (rte_thread_register())
+        log_warning("worker %u has no mempool cache: DPDK has no lcore number left", worker->id);
+    rte_rcu_qsbr_thread_register(worker->rcu, worker->id);
+    rte_rcu_qsbr_thread_online(worker->rcu, worker->id);
+    dp_worker_online(worker->dp_worker);
+    worker->mark = worker->last_packet = rte_rdtsc();
+    while (!atomic_load_explicit(&worker->stop, memory_order_relaxed))
+        round_of(worker);
+    dp_worker_offline(worker->dp_worker);
+    rte_rcu_qsbr_thread_offline(worker->rcu, worker->id);
+    rte_rcu_qsbr_thread_unregister(worker->rcu, worker->id);
+    rte_thread_unregister();
+    return NULL;
+}
+
+static int pin(struct worker *worker) {
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    CPU_SET((size_t) worker->cpu, &cpus);
+    return pthread_setaffinity_np(worker->thread, sizeof cpus, &cpus);
+}
+
+char *worker_start(struct worker *worker) {
+    char name[RTE_RING_NAMESIZE];
+    snprintf(name, sizeof name, "jobs%u", worker->id);
+    worker->jobs = rte_ring_create(name, JOBS, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+    worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    worker->dp_worker = dp_worker_create(worker->dp, worker->id, worker->pool, transmit, worker);
+    if (!worker->jobs || worker->wake_fd < 0 || !worker->dp_worker)
+        return error_make("there is no memory for worker %u: raise memory.mib", worker->id);
+    int error = pthread_create(&worker->thread, NULL, run, worker);
+    if (error)
+        return error_make("worker %u cannot start: %s", worker->id, strerror(error));
+    snprintf(name, sizeof name, "worker%u", worker->id);
+    pthread_setname_np(worker->thread, name);
+    if (worker->cpu >= 0 && (error = pin(worker)))
+        log_warning("worker %u cannot be pinned to CPU %d: %s", worker->id, worker->cpu, strerror(error));
+    return NULL;
+}
+
+void worker_stop(struct worker *worker) {
+    atomic_store(&worker->stop, true);
+    worker_wake(worker);
+    pthread_join(worker->thread, NULL);
+    do_jobs(worker); /* none is lost, none leaks */
+    dp_worker_destroy(worker->dp_worker);
+    rte_ring_free(worker->jobs);
+    close(worker->wake_fd);
+}
+
+/* ---- The control thread's side ---- */
+
+void worker_wake(struct worker *worker) {
+    if (atomic_load(&worker->state) != WORKER_RUNNING)
+        (void) !write(worker->wake_fd, &(uint64_t){1}, sizeof(uint64_t));
+}
+
+void worker_give(struct worker *worker, struct job *job) {
+    while (rte_ring_sp_enqueue(worker->jobs, job)) {
+        worker_wake(worker);
+        sched_yield();
+    }
+    worker->jobs_given++;
+    atomic_thread_fence(memory_order_seq_cst); /* the worker looks for jobs after it says that it rests */
+    worker_wake(worker);
+}
+
+void worker_finish_jobs(struct worker *worker) {
+    for (unsigned spins = 0; atomic_load_explicit(&worker->jobs_done, memory_order_acquire) < worker->jobs_given;) {
+        if (++spins < 1000)
+            rte_pause();
+        else
+            sched_yield(); /* it may want this very CPU */
+    }
+}
+
+const char *worker_state_name(const struct worker *worker) {
+    static const char *const names[] = {"running", "napping", "blocked"};
+    return worker->parked ? "parked" : names[atomic_load(&worker->state)];
+}
