@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tephra.placement.schedule.document import document_of, platform_of
 from tephra.placement.schedule.model import Edge, Platform, Task, Vcpu, Vm, Workflow
 from tephra.placement.schedule.problem import compile_problem
 from tephra.placement.schedule.solve import schedule
@@ -57,6 +58,11 @@ def _task(document: dict[str, Any], number: int = 0) -> dict[str, Any]:
     return task
 
 
+def _run(document: dict[str, Any]) -> dict[str, Any]:
+    run: dict[str, Any] = document["workflow"]["execution"]["tasks"][0]
+    return run
+
+
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
@@ -66,10 +72,13 @@ def _task(document: dict[str, Any], number: int = 0) -> dict[str, Any]:
         (lambda d: _task(d).pop("id"), r"workflow.specification.tasks\[0\].id: None is missing"),
         (lambda d: _task(d, 1).update(id="capture_ID01"), "an id is given twice"),
         (lambda d: _task(d)["inputFiles"].append("gone"), "none with id gone, which task capture_ID01 reads"),
-        (lambda d: _task(d)["parents"].append("ghost"), "ghost is not a task"),
-        (lambda d: _task(d)["parents"].append("report_ID05"), "a cycle"),
+        (lambda d: _task(d)["parents"].append("ghost"), "names 'ghost', which is not among its tasks"),
+        (lambda d: _task(d)["parents"].append("report_ID05"), "edges hold a cycle"),
         (lambda d: d["workflow"]["execution"]["tasks"].pop(), "none with id report_ID05; its run time is needed"),
-        (lambda d: d["workflow"]["execution"]["tasks"][0].update(runtimeInSeconds=float("nan")), "nan; it must be 0"),
+        (
+            lambda d: d["workflow"]["execution"]["tasks"][0].update(runtimeInSeconds=float("nan")),
+            "runtimeInSeconds is nan; give a finite",
+        ),
         (lambda d: d["workflow"]["specification"]["files"][0].update(sizeInBytes="big"), "sizeInBytes: 'big' is"),
     ],
 )
@@ -80,23 +89,73 @@ def test_a_bad_wfformat_document_is_refused_by_field(spoil: Callable[[dict[str, 
         load(document)
 
 
+PLATFORM: dict[str, Any] = {
+    "vms": [
+        {"name": "box", "network": "edge", "images": ["yolo"], "vcpus": [{"name": "box-0", "mips": 900}]},
+        {"name": "rack", "network": "cloud", "vcpus": [{"name": "rack-0", "core": "c0", "mips": 3_000}]},
+    ],
+    "bandwidth": [
+        {"between": ["edge", "edge"], "mbps": 1_000},
+        {"between": ["edge", "cloud"], "mbps": 100},
+        {"between": ["cloud", "cloud"], "mbps": 10_000},
+    ],
+    "repository": "cloud",
+    "images": {"yolo": 90_000_000, "capture": 10_000_000, "report": 20_000_000},
+    "coreCapMillicores": 1_000,
+}
+
+
+def test_a_platform_is_read_and_a_schedule_is_written() -> None:
+    place = platform_of(PLATFORM)
+    assert place.vms == (Vm("box", "edge", frozenset({"yolo"})), Vm("rack", "cloud"))
+    assert place.vcpus == (Vcpu("box-0", "box", "box", 900), Vcpu("rack-0", "rack", "c0", 3_000))
+    assert place.bandwidth_mbps["cloud", "edge"] == place.bandwidth_mbps["edge", "cloud"] == 100
+    given = load(CAMERAS), place
+    written = json.loads(json.dumps(document_of(valid(given, schedule(*given)))))
+    assert {run["task"] for run in written["runs"]} == {task.name for task in given[0].tasks}
+    assert written["makespan_us"] == max(run["end_us"] for run in written["runs"]) >= written["lower_bound_us"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda d: d.pop("vms"), "vms: None is missing"),
+        (lambda d: d["vms"][1].pop("network"), r"vms\[1\].network: None is missing"),
+        (lambda d: d["vms"][0]["vcpus"][0].update(mips="fast"), r"vms\[0\].vcpus\[0\].mips: 'fast' is"),
+        (lambda d: d["bandwidth"][0].update(between=["edge"]), r"bandwidth\[0\].between: \['edge'\]; give two"),
+        (lambda d: d["bandwidth"].pop(), r"bandwidth_mbps\[cloud to cloud\] is None"),
+        (lambda d: d["images"].update(yolo=1.5), "images.yolo: 1.5 is"),
+        (lambda d: d.update(coreCapMillicores=0), "core_cap_m is 0"),
+    ],
+)
+def test_a_bad_platform_document_is_refused_by_field(spoil: Callable[[dict[str, Any]], Any], complaint: str) -> None:
+    document = copy.deepcopy(PLATFORM)
+    spoil(document)
+    with pytest.raises(ValueError, match=complaint):
+        platform_of(document)
+
+
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: Task("a", "t", 0), "task a: work_mi is 0"),
-        (lambda: Task("a", "t", 1, input_bytes=-1), "task a: input_bytes is -1"),
-        (lambda: Task("a", "t", 1, measured_us={"cpu": 0}), "task a on cpu: measured_us is 0"),
-        (lambda: Workflow((), ()), "workflow.tasks: empty"),
-        (lambda: Workflow((A, A), ()), "a is given twice"),
-        (lambda: Workflow((A,), (Edge("a", "z"),)), "z is not a task"),
-        (lambda: Workflow((A, B), (Edge("a", "b"), Edge("b", "a"))), "workflow.edges: a cycle"),
-        (lambda: Workflow((A,), (Edge("a", "a"),)), "workflow.edges: a cycle"),
-        (lambda: Vcpu("cpu", "vm", "core", 0), "vCPU cpu: mips is 0"),
-        (lambda: Platform((), (), LAN, "lan", "lan"), "platform.vcpus: empty"),
-        (lambda: Platform((), (Vcpu("cpu", "vm", "core", 1),), LAN, "lan", "lan"), "vCPU cpu: vm: vm is not a VM"),
+        (lambda: Task("a", "t", 0), "Task a: work_mi is 0; give an integer >= 1"),
+        (lambda: Task("a", "t", 1.5), "Task a: work_mi is 1.5; give an integer"),  # type: ignore[arg-type]
+        (lambda: Task("a", "t", 1, input_bytes=-1), "Task a: input_bytes is -1"),
+        (lambda: Task("a", "t", 1, measured_us={"cpu": 0}), r"Task a: measured_us\[cpu\] is 0"),
+        (lambda: Workflow((), ()), "Workflow: tasks is empty"),
+        (lambda: Workflow((A, A), ()), "tasks names 'a' twice"),
+        (lambda: Workflow((A,), (Edge("a", "z"),)), "names 'z', which is not among"),
+        (lambda: Workflow((A, B), (Edge("a", "b"), Edge("b", "a"))), "edges hold a cycle"),
+        (lambda: Workflow((A,), (Edge("a", "a"),)), "edges hold a cycle"),
+        (lambda: Vcpu("cpu", "vm", "core", 0), "Vcpu cpu: mips is 0"),
+        (lambda: Platform((), (), LAN, "lan", "lan"), "Platform: vcpus is empty"),
+        (
+            lambda: Platform((), (Vcpu("cpu", "vm", "core", 1),), LAN, "lan", "lan"),
+            "Vcpu cpu: vm names 'vm', which is not among",
+        ),
         (
             lambda: Platform((Vm("vm", "wan"),), (Vcpu("cpu", "vm", "core", 1),), LAN, "lan", "lan"),
-            "platform.bandwidth_mbps: none between lan and wan",
+            r"Platform: bandwidth_mbps\[lan to wan\] is None",
         ),
         (lambda: compile_problem(Workflow((A,), ()), platform([1])), "task a: no size for image t"),
         (lambda: compile_problem(Workflow((A,), ()), platform([1], present="t", cap=500)), "above the cap 500"),

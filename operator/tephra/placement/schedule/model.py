@@ -4,11 +4,12 @@ Immutable and validated on construction. `problem` compiles a pair of them into 
 reads. Units: million instructions and million instructions per second, bytes, Mbit/s, millicores, microseconds.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from types import MappingProxyType
+
+from tephra.placement import values
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,12 @@ class Task:
     measured_us: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _positive(f"task {self.name}", work_mi=self.work_mi, usage_m=self.usage_m)
-        _not_negative(f"task {self.name}", input_bytes=self.input_bytes)
+        owner = f"Task {values.name('Task', 'name', self.name)}"
+        values.name(owner, "type", self.type)
+        for field_name, least in (("work_mi", 1), ("usage_m", 1), ("input_bytes", 0)):
+            values.amount(owner, field_name, getattr(self, field_name), least)
         for vcpu, time in self.measured_us.items():
-            _positive(f"task {self.name} on {vcpu}", measured_us=time)
+            values.amount(owner, f"measured_us[{vcpu}]", time, 1)
         object.__setattr__(self, "measured_us", MappingProxyType(dict(self.measured_us)))
 
 
@@ -44,7 +47,7 @@ class Edge:
     size_bytes: int = 0
 
     def __post_init__(self) -> None:
-        _not_negative(f"edge {self.source} -> {self.target}", size_bytes=self.size_bytes)
+        values.amount(f"Edge {self.source} -> {self.target}", "size_bytes", self.size_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +58,14 @@ class Workflow:
     edges: tuple[Edge, ...]
 
     def __post_init__(self) -> None:
-        names = [task.name for task in self.tasks]
+        names = {task.name for task in self.tasks}
         if not names:
-            raise ValueError("workflow.tasks: empty; give at least one task")
-        _unique("workflow.tasks", names)
-        _unique("workflow.edges", [f"{edge.source} -> {edge.target}" for edge in self.edges])
+            raise ValueError("Workflow: tasks is empty; give at least one task")
+        values.unique("Workflow", "tasks", (task.name for task in self.tasks))
+        values.unique("Workflow", "edges", (f"{edge.source} -> {edge.target}" for edge in self.edges))
         for edge in self.edges:
             for end in (edge.source, edge.target):
-                _known("workflow.edges", end, names, "a task")
+                values.known("Workflow", "edges", end, names, "its tasks")
         self._check_acyclic()
 
     def _check_acyclic(self) -> None:
@@ -72,7 +75,9 @@ class Workflow:
         try:
             sorter.prepare()
         except CycleError as error:
-            raise ValueError(f"workflow.edges: a cycle, {' -> '.join(error.args[1])}; a workflow has none") from None
+            raise ValueError(
+                f"Workflow: edges hold a cycle, {' -> '.join(error.args[1])}; remove one of them"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ class Vcpu:
     mips: int
 
     def __post_init__(self) -> None:
-        _positive(f"vCPU {self.name}", mips=self.mips)
+        values.amount(f"Vcpu {self.name}", "mips", self.mips, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,42 +121,21 @@ class Platform:
 
     def __post_init__(self) -> None:
         if not self.vcpus:
-            raise ValueError("platform.vcpus: empty; give at least one vCPU")
-        machines = [vm.name for vm in self.vms]
-        _unique("platform.vms", machines)
-        _unique("platform.vcpus", [vcpu.name for vcpu in self.vcpus])
+            raise ValueError("Platform: vcpus is empty; give at least one vCPU")
+        machines = {vm.name for vm in self.vms}
+        values.unique("Platform", "vms", (vm.name for vm in self.vms))
+        values.unique("Platform", "vcpus", (vcpu.name for vcpu in self.vcpus))
         for vcpu in self.vcpus:
-            _known(f"vCPU {vcpu.name}: vm", vcpu.vm, machines, "a VM")
-        networks = sorted({vm.network for vm in self.vms} | {self.repository, self.file_server})
-        for pair in ((one, other) for one in networks for other in networks):
-            if self.bandwidth_mbps.get(pair, 0) <= 0:
-                raise ValueError(f"platform.bandwidth_mbps: none between {pair[0]} and {pair[1]}; give Mbit/s above 0")
+            values.known(f"Vcpu {vcpu.name}", "vm", vcpu.vm, machines, "the platform's VMs")
+        self._check_bandwidth()
         for kind, size in self.image_bytes.items():
-            _not_negative(f"image {kind}", image_bytes=size)
+            values.amount("Platform", f"image_bytes[{kind}]", size)
         if self.core_cap_m is not None:
-            _positive("platform", core_cap_m=self.core_cap_m)
+            values.amount("Platform", "core_cap_m", self.core_cap_m, 1)
         for name in ("bandwidth_mbps", "image_bytes"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
-
-def _positive(owner: str, **values: int) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{owner}: {name} is {value}; it must be above 0")
-
-
-def _not_negative(owner: str, **values: int) -> None:
-    for name, value in values.items():
-        if not value >= 0:
-            raise ValueError(f"{owner}: {name} is {value}; it must not be negative")
-
-
-def _unique(where: str, names: list[str]) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ValueError(f"{where}: {twice[0]} is given twice; names are unique")
-
-
-def _known(where: str, name: str, names: Iterable[str], what: str) -> None:
-    if name not in names:
-        raise ValueError(f"{where}: {name} is not {what} of it; define it or correct the name")
+    def _check_bandwidth(self) -> None:
+        networks = sorted({vm.network for vm in self.vms} | {self.repository, self.file_server})
+        for pair in ((one, other) for one in networks for other in networks):
+            values.amount("Platform", f"bandwidth_mbps[{' to '.join(pair)}]", self.bandwidth_mbps.get(pair), 1)

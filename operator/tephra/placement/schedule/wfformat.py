@@ -5,12 +5,12 @@ use and program of each task.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from tephra.placement import values
+from tephra.placement.schedule.document import Document, required
 from tephra.placement.schedule.model import Edge, Task, Workflow
 
-Document = Mapping[str, Any]
 VERSION = "1.5"
 
 
@@ -24,7 +24,7 @@ def load(document: Document, *, mips: int = 1_000) -> Workflow:
     """
     if (version := document.get("schemaVersion")) != VERSION:
         raise ValueError(f"schemaVersion: {version!r}; this reads WfFormat {VERSION}, convert it first")
-    specification = _field(_field(document, "", "workflow", dict), "workflow", "specification", dict)
+    specification = required(required(document, "", "workflow", dict), "workflow", "specification", dict)
     reader = _Reader(specification, document["workflow"].get("execution", {}), mips)
     return Workflow(tuple(reader.tasks()), tuple(reader.edges()))
 
@@ -33,12 +33,12 @@ class _Reader:
     """The parts of one document."""
 
     def __init__(self, specification: Document, execution: Document, mips: int) -> None:
-        where, tasks = "workflow.specification", _field(specification, "workflow.specification", "tasks", list)
-        self._tasks = {_field(task, f"{where}.tasks[{n}]", "id", str): task for n, task in enumerate(tasks)}
+        where, tasks = "workflow.specification", required(specification, "workflow.specification", "tasks", list)
+        self._tasks = {required(task, f"{where}.tasks[{n}]", "id", str): task for n, task in enumerate(tasks)}
         if len(self._tasks) < len(tasks):
             raise ValueError(f"{where}.tasks: an id is given twice; ids are unique")
         self._sizes: dict[str, int] = {
-            _field(file, f"{where}.files[{n}]", "id", str): _field(file, f"{where}.files[{n}]", "sizeInBytes", int)
+            required(file, f"{where}.files[{n}]", "id", str): required(file, f"{where}.files[{n}]", "sizeInBytes", int)
             for n, file in enumerate(specification.get("files", []))
         }
         self._runs = {run.get("id"): run for run in execution.get("tasks", [])}
@@ -50,9 +50,8 @@ class _Reader:
             run = self._runs.get(name)
             if run is None:
                 raise ValueError(f"workflow.execution.tasks: none with id {name}; its run time is needed")
-            seconds = _field(run, f"workflow.execution.tasks[{name}]", "runtimeInSeconds", (int, float))
-            if not 0 <= seconds < float("inf"):
-                raise ValueError(f"workflow.execution.tasks[{name}].runtimeInSeconds: {seconds}; it must be 0 or more")
+            owner = f"workflow.execution.tasks[{name}]"
+            seconds = values.number(owner, "runtimeInSeconds", run.get("runtimeInSeconds"))
             program = run.get("command", {}).get("program") or re.sub(r"_?(ID)?\d+$", "", task.get("name", name))
             usage = max(1, min(1000, round(run.get("avgCPU", 100) * 10)))
             outside = [file for file in task.get("inputFiles", []) if file not in self._writer]
@@ -73,12 +72,3 @@ class _Reader:
         if file not in self._sizes:
             raise ValueError(f"workflow.specification.files: none with id {file}, which task {task} reads")
         return self._sizes[file]
-
-
-def _field(owner: Document, where: str, name: str, kind: Any) -> Any:
-    """A required field of the right type."""
-    value = owner.get(name) if isinstance(owner, Mapping) else None
-    if not isinstance(value, kind):
-        path = f"{where}.{name}" if where else name
-        raise ValueError(f"{path}: {value!r} is missing or of the wrong type; compare it with WfFormat {VERSION}")
-    return value
