@@ -81,18 +81,34 @@ class PartialMap:
 
 
 def search(instance: Instance, guide: Guide, width: int = WIDTH) -> PartialMap | None:
-    """The best complete map found, or None."""
-    maps = [PartialMap.empty(instance, guide)]
-    for function in _order(instance):
-        maps = _grow(instance, guide, maps, function, width)
-        if not maps:
-            return None
-    best = min(maps, key=lambda found: found.cost)
+    """The best complete map found, or None. If the functions in order of traffic find no room, those go first that have
+    the least: they do not come back for what others took."""
+    best = _complete(instance, guide, width, _order(instance))
+    if best is None:
+        best = _complete(instance, guide, width, _scarce(instance))
+    if best is None:
+        return None
     for _ in range(DESCENTS):
         best, before = _descend(instance, guide, best), best.cost
         if best.cost >= before:
             break
     return best
+
+
+def _complete(instance: Instance, guide: Guide, width: int, order: Sequence[int]) -> PartialMap | None:
+    maps = [PartialMap.empty(instance, guide)]
+    for function in order:
+        maps = _grow(instance, guide, maps, function, width)
+        if not maps:
+            return None
+    return min(maps, key=lambda found: found.cost)
+
+
+def _scarce(instance: Instance) -> list[int]:
+    """Functions by the number of nodes open to them; equals in order of traffic, large before small among these."""
+    rank = {function: number for number, function in enumerate(_order(instance))}
+    open_to = instance.allowed.sum(axis=1)
+    return sorted(range(instance.count), key=lambda function: (open_to[function], rank[function]))
 
 
 def _order(instance: Instance) -> list[int]:

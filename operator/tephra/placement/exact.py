@@ -1,21 +1,21 @@
 """Exact placement of trees, DAGs and graphs by CP-SAT, from a first solution, within a budget, with a certified bound.
 
-Three steps, each ends the search when it closes the gap:
+Four steps, each ends the search when it closes the gap:
 
 1. A first solution: the caller's, or that of :mod:`.beam`. :mod:`.marginals` gives a bound, and with it rules out every
    function-at-site and flow-between-sites that no better placement has.
-2. A master program over what is left: functions on nodes, flows between pairs of sites at the cost of their cheapest
-   path with room for them. That is linear and tight on trees; only flows that crowd each other are beyond it.
-3. The routes of the master's solution, by :mod:`.routing`. If crowding makes them dearer, a cut tells the master
-   so (logic-based Benders decomposition, Hooker and Ottosson, 2003), and step 2 is repeated.
+2. Patches: a few functions are placed anew, the others staying at their sites (large-neighbourhood search). A better
+   solution rules out more.
+3. The master program (:mod:`.master`) over what is left.
+4. The routes of the master's solution, by :mod:`.routing`. If crowding makes them dearer, a cut tells the master
+   so (logic-based Benders decomposition, Hooker and Ottosson, 2003), and step 3 is repeated.
 
 One worker, a deterministic clock and a seed: equal answers for equal input. Used by :mod:`.solve` and :mod:`.lns`.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 from typing import NamedTuple
 
@@ -24,15 +24,16 @@ from ortools.sat.python import cp_model
 
 from tephra.placement import beam, routing
 from tephra.placement.guide import Guide
-from tephra.placement.instance import NONE, Bools, Floats, Instance, finish, read
-from tephra.placement.marginals import Costs, Marginals, delays, marginals
-from tephra.placement.model import Placement, Policy, Refusal, Request, Scope
+from tephra.placement.instance import Bools, Instance, finish, read
+from tephra.placement.marginals import Costs, Marginals, marginals
+from tephra.placement.master import CLOSED, Alive, Master, Moves, Nodes
+from tephra.placement.model import Placement, Policy, Refusal, Request
 from tephra.placement.residual import Residual
 
 SOLVER = "exact"
-CLOSED = 1e-6  # relative gap that counts as none: what scaling to integers and rounding may cost
-PRECISION = 1e9  # the objective of the first solution in units of the master's
-Nodes = tuple[int, ...]  # by function
+PATCH = 12  # functions placed anew at a time, more or less
+PATCH_SECONDS = 0.05  # of CP-SAT for a patch, deterministic
+PATIENCE = 10  # patches without gain before the master's turn
 
 
 class Solution(NamedTuple):
@@ -40,13 +41,6 @@ class Solution(NamedTuple):
 
     nodes: Nodes
     paths: tuple[list[int], ...]  # arcs by flow, from a to b
-
-
-class Moves(NamedTuple):
-    """At most so many functions leave the nodes where they are `at`; NONE for one that runs nowhere yet."""
-
-    at: Nodes
-    most: int
 
 
 def solve(
@@ -90,7 +84,7 @@ def improve(
     budget_s: float,
     moves: Moves | None = None,
 ) -> "Search":
-    """Steps 1 to 3 from the best of some solutions, of which there may be none."""
+    """Steps 1 to 4 from the best of some solutions, of which there may be none."""
     guide = Guide.of(instance)
     search = Search(instance, guide, Costs.of(guide), moves)
     for start in starts:
@@ -131,17 +125,35 @@ class Search:
             self.value, self.best = value, solution
 
     def run(self, seed: int, budget_s: float) -> None:
-        """Steps 1 to 3, until the gap is closed or the budget spent."""
+        """Steps 1 to 4, until the gap is closed or the budget spent."""
         known = marginals(self.instance, self.costs)
         self.bound = known.bound
-        master: _Master | None = None
-        left = budget_s
+        left, master = budget_s, None
+        if self.best is not None and not self.closed:
+            left -= self._polish(known, seed, budget_s / 2)
         while not self.closed and left > 0 and not math.isinf(self.bound):
-            master = master or _Master.of(self, known)
+            master = master or self._master(self._alive(known))
             left -= self._round(master, seed, left)
 
-    def _round(self, master: "_Master", seed: int, budget_s: float) -> float:
-        """Solve the master, route its solution, offer what comes out, cut. The deterministic seconds it took."""
+    def _polish(self, known: Marginals, seed: int, budget_s: float) -> float:
+        """Step 2: neighbourhoods of the best placement, until several in a row hold nothing better."""
+        random, spent, misses = np.random.default_rng(seed), 0.0, 0
+        while spent < budget_s and misses < PATIENCE and not self.closed and self.best is not None:
+            before = self.value
+            alive = self._alive(known)
+            fixed = sorted(set(range(self.instance.count)) - self._patch(known, random))
+            alive.single[fixed] &= self._here(fixed)
+            master = self._master(alive)
+            solver = _solver(seed, min(PATCH_SECONDS, budget_s - spent))
+            status = solver.solve(master.model)
+            spent += solver.response_proto.deterministic_time + 1e-3
+            if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+                spent += self._route(master.nodes(solver), seed, budget_s - spent).seconds
+            misses = 0 if self.value < before * (1 - CLOSED) else misses + 1
+        return spent
+
+    def _round(self, master: Master, seed: int, budget_s: float) -> float:
+        """Steps 3 and 4, once. The deterministic seconds it took."""
         self.rounds += 1
         solver = _solver(seed, budget_s)
         status = solver.solve(master.model)
@@ -149,230 +161,68 @@ class Search:
         if status == cp_model.INFEASIBLE:  # nothing better than what is known
             self.bound = self.value
             return spent
+        self.bound = max(self.bound, solver.best_objective_bound / master.scale)
         if status == cp_model.UNKNOWN:
             return budget_s
-        self.bound = max(self.bound, solver.best_objective_bound / master.scale)
         nodes = master.nodes(solver)
-        routed = routing.route(self.instance, nodes, seed, budget_s - spent)
-        if routed.paths is not None:
-            self.offer(Solution(nodes, routed.paths))
+        routed = self._route(nodes, seed, budget_s - spent)
         if status != cp_model.OPTIMAL or not routed.proved:
             return budget_s
         master.cut(nodes, routed)
         return spent + routed.seconds
+
+    def _route(self, nodes: Nodes, seed: int, budget_s: float) -> routing.Routed:
+        """Route a solution of the master and offer it."""
+        routed = routing.route(self.instance, nodes, seed, budget_s)
+        if routed.paths is not None:
+            self.offer(Solution(nodes, routed.paths))
+        return routed
+
+    def _alive(self, known: Marginals) -> Alive:
+        """What may still be in a placement better than the best known."""
+        most = self.value * (1 + CLOSED)
+        between = {flow: np.isfinite(cost) & (cost <= most) for flow, cost in known.between.items()}
+        return Alive(np.isfinite(known.single) & (known.single <= most), between)
+
+    def _master(self, alive: Alive) -> Master:
+        master = Master.of(self.instance, self.guide.hosts, self.costs, alive, self.value)
+        if self.moves is not None:
+            master.stay(self.moves)
+        if self.best is not None:
+            master.hint(self.best.nodes)
+        master.minimize()
+        return master
+
+    def _here(self, functions: Sequence[int]) -> Bools:
+        """(len(functions), H) where the best placement, which there is, has them."""
+        nodes = self.best.nodes if self.best is not None else ()
+        sites = self.instance.topology.node_site[[nodes[function] for function in functions]]
+        return np.asarray(self.guide.hosts[None] == sites[:, None])
+
+    def _patch(self, known: Marginals, random: np.random.Generator) -> set[int]:
+        """Functions to place anew: one that stands dear, functions it exchanges traffic with, and those of all others
+        that stand where it would be cheapest."""
+        here = self._here(range(self.instance.count))
+        regret = np.maximum(known.single[here] - known.bound, 0.0) + 1e-6 * max(1.0, self.value)
+        first = int(random.choice(len(regret), p=regret / regret.sum()))
+        chosen, wanted = {first}, int(known.single[first].argmin())
+        rivals = random.permutation(np.flatnonzero(here[:, wanted])).tolist()
+        ahead = [first]
+        while ahead and len(chosen) < PATCH // 2:
+            near = sorted(self._near(ahead.pop(0)) - chosen)
+            chosen |= set(near)
+            ahead += random.permutation(near).tolist()
+        return chosen | set(rivals[: PATCH - PATCH // 2])
+
+    def _near(self, function: int) -> set[int]:
+        ends = ((flow.a, flow.b) for flow in self.instance.flows if function in (flow.a, flow.b))
+        return {end for pair in ends for end in pair if end != function and end < self.instance.count}
 
 
 def _solver(seed: int, budget_s: float) -> cp_model.CpSolver:
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = seed
-    solver.parameters.max_deterministic_time = budget_s
+    solver.parameters.max_deterministic_time = max(0.0, budget_s)
     solver.parameters.max_time_in_seconds = 3 * budget_s + 1  # on a machine so slow, an answer before determinism
     return solver
-
-
-@dataclass(slots=True)
-class _Master:
-    """Step 2: `x` functions on nodes, `at` functions at sites, `pair` flows between hosting sites; integer costs."""
-
-    instance: Instance
-    hosts: list[int]
-    costs: Costs
-    scale: float
-    model: cp_model.CpModel = field(default_factory=cp_model.CpModel)
-    x: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
-    at: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
-    pair: dict[tuple[int, int, int], cp_model.IntVar] = field(default_factory=dict)
-    cost: list[tuple[int, cp_model.IntVar]] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, search: Search, known: Marginals) -> "_Master":
-        """The program over what may still be in a placement better than the best known."""
-        most = search.value * (1 + CLOSED) if math.isfinite(search.value) else math.inf
-        largest = max(search.value if math.isfinite(search.value) else 0.0, known.bound, 1.0)
-        master = cls(search.instance, search.guide.hosts.tolist(), search.costs, PRECISION / largest)
-        master.places(np.isfinite(known.single) & (known.single <= most))
-        master.pairs({flow: np.isfinite(cost) & (cost <= most) for flow, cost in known.between.items()})
-        master.capacities()
-        master.companions()
-        master.once()
-        master.longest()
-        if math.isfinite(most):
-            master.model.add(_sum(weight * var for weight, var in master.cost) <= math.ceil(most * master.scale))
-        if search.moves is not None:
-            master.stay(search.moves)
-        if search.best is not None:
-            master.hint(search.best.nodes)
-        master.minimize()
-        return master
-
-    def places(self, alive: Bools) -> None:
-        """One node for every function, at a site that is alive."""
-        position = {site: host for host, site in enumerate(self.hosts)}
-        by_site: dict[tuple[int, int], list[cp_model.IntVar]] = defaultdict(list)
-        for function, node in np.argwhere(self.instance.allowed).tolist():
-            host = position[int(self.instance.topology.node_site[node])]
-            if alive[function, host]:
-                self.x[function, node] = self.model.new_bool_var("")
-                self.spend(float(self.instance.adds.place[function, node]), self.x[function, node])
-                by_site[function, host].append(self.x[function, node])
-        for function in range(self.instance.count):
-            self.model.add_exactly_one(var for (of, _), var in self.x.items() if of == function)
-        base = self.costs.single - _least_place(self.instance, self.hosts)
-        for (function, host), here in by_site.items():
-            self.at[function, host] = here[0] if len(here) == 1 else self.model.new_bool_var("")
-            if len(here) > 1:
-                self.model.add(_sum(here) == self.at[function, host])
-            self.spend(float(base[function, host]), self.at[function, host])
-
-    def pairs(self, alive: dict[int, Bools]) -> None:
-        """Every flow between two functions at one pair of sites, which are those of its ends."""
-        for flow, mask in alive.items():
-            a, b = self.instance.flows[flow].a, self.instance.flows[flow].b
-            leaving: dict[int, list[cp_model.IntVar]] = defaultdict(list)
-            arriving: dict[int, list[cp_model.IntVar]] = defaultdict(list)
-            for here, there in np.argwhere(mask).tolist():
-                if (a, here) in self.at and (b, there) in self.at:
-                    var = self.pair[flow, here, there] = self.model.new_bool_var("")
-                    self.spend(float(self.costs.between[flow][here, there]), var)
-                    leaving[here].append(var)
-                    arriving[there].append(var)
-            for end, sides in ((a, leaving), (b, arriving)):
-                for (function, host), at in self.at.items():
-                    if function == end:
-                        self.model.add(_sum(sides[host]) == at)
-
-    def capacities(self) -> None:
-        """CPU and memory of every node, and their sums over a site, which tell the relaxation more."""
-        by_node: dict[int, list[tuple[int, cp_model.IntVar]]] = defaultdict(list)
-        for (function, node), var in self.x.items():
-            by_node[node].append((function, var))
-        by_host: dict[int, list[tuple[int, cp_model.IntVar]]] = defaultdict(list)
-        for (function, host), var in self.at.items():
-            by_host[host].append((function, var))
-        free = self.instance.free
-        for node, here in by_node.items():
-            self._fits(here, free[node].tolist())
-        for host, here in by_host.items():
-            self._fits(here, free[self.instance.topology.node_site == self.hosts[host]].sum(axis=0).tolist())
-
-    def _fits(self, here: Sequence[tuple[int, cp_model.IntVar]], free: Sequence[int]) -> None:
-        for resource, room in enumerate(free):
-            demand = [int(self.instance.demand[function, resource]) for function, _ in here]
-            if sum(demand) > room:
-                self.model.add(cp_model.LinearExpr.weighted_sum([var for _, var in here], demand) <= room)
-
-    def companions(self) -> None:
-        """Isolation among the functions, affinities."""
-        for one, two in np.argwhere(np.triu(self.instance.conflict, 1)).tolist():
-            for node in range(len(self.instance.topology.nodes)):
-                if (one, node) in self.x and (two, node) in self.x:
-                    self.model.add_at_most_one(self.x[one, node], self.x[two, node])
-        for group in self.instance.groups:
-            presence = [self._presence(member, group.scope) for member in group.members]
-            for place in sorted(set().union(*presence)):
-                here = [at.get(place, 0) for at in presence]
-                if group.anti:
-                    self.model.add(_sum(here) <= 1)
-                for other in () if group.anti else here[1:]:
-                    self.model.add(here[0] == other)
-
-    def _presence(self, member: int, scope: Scope) -> dict[int, cp_model.IntVar | int]:
-        """Where a member may be, by node or by site."""
-        if member >= self.instance.count:
-            fixed = self.instance.endpoint_node if scope is Scope.NODE else self.instance.endpoint_site
-            return {int(fixed[member - self.instance.count]): 1}
-        if scope is Scope.NODE:
-            return {node: var for (function, node), var in self.x.items() if function == member}
-        return {self.hosts[host]: var for (function, host), var in self.at.items() if function == member}
-
-    def once(self) -> None:
-        """What the first function at a site, on a node, with a layer costs."""
-        first: dict[tuple[str, int, int], cp_model.IntVar] = {}
-        adds, sites = self.instance.adds, self.instance.topology.node_site
-        for (function, node), var in self.x.items():
-            site = int(sites[node])
-            keys = [(("site", site, 0), float(adds.opening[site])), (("node", node, 0), float(adds.wake[node]))]
-            for layer in np.flatnonzero(self.instance.fetch[function, node]).tolist():
-                keys.append((("layer", node, layer), float(self.instance.layer_cost[layer])))
-            for key, weight in keys:
-                if weight > 0:
-                    if key not in first:
-                        first[key] = self.model.new_bool_var("")
-                        self.spend(weight, first[key])
-                    self.model.add_implication(var, first[key])
-
-    def longest(self) -> None:
-        """The sum of the path delays of a chain: at least those of the paths of least delay."""
-        for limit in self.instance.limits:
-            least = delays(self.instance)
-            within = {end for flow in limit.flows for end in self._ends(flow)}
-            pairs = ((least.between[flow][a, b], var) for (flow, a, b), var in self.pair.items() if flow in limit.flows)
-            alone = ((least.single[key], var) for key, var in self.at.items() if key[0] in within)
-            self.model.add(_sum(int(delay) * var for delay, var in (*pairs, *alone)) <= limit.most_us)
-
-    def stay(self, moves: Moves) -> None:
-        """The migration budget; and of equal placements, the one that moves least (by less than a gap that counts)."""
-        settled = [(function, node) for function, node in enumerate(moves.at) if node != NONE]
-        staying = [self.x[place] for place in settled if place in self.x]
-        self.model.add(_sum(staying) >= len(settled) - moves.most)
-        for stays in staying:
-            gone = self.model.new_bool_var("")
-            self.model.add_bool_or(stays, gone)
-            self.cost.append((math.floor(PRECISION * CLOSED / 2 / len(staying)), gone))
-
-    def hint(self, nodes: Nodes) -> None:
-        """Where the best known placement has its functions."""
-        position = {site: host for host, site in enumerate(self.hosts)}
-        host = [position[int(self.instance.topology.node_site[node])] for node in nodes]
-        for (function, node), var in self.x.items():
-            self.model.add_hint(var, nodes[function] == node)
-        for (flow, here, there), var in self.pair.items():
-            ends = self.instance.flows[flow]
-            self.model.add_hint(var, (host[ends.a], host[ends.b]) == (here, there))
-
-    def nodes(self, solver: cp_model.CpSolver) -> Nodes:
-        """The node of every function in the master's solution."""
-        chosen = dict(key for key, var in self.x.items() if solver.boolean_value(var))
-        return tuple(chosen[function] for function in range(self.instance.count))
-
-    def cut(self, nodes: Nodes, routed: routing.Routed) -> None:
-        """Functions at these sites cost as much more as their routes do: a term of the objective, or, where no routes
-        exist, a clause that forbids them."""
-        position = {site: host for host, site in enumerate(self.hosts)}
-        host = [position[int(self.instance.topology.node_site[node])] for node in nodes]
-        members = sorted({end for flow in routed.crowded for end in self._ends(flow)})
-        elsewhere = [~self.at[function, host[function]] for function in members]
-        if routed.paths is None:
-            self.model.add_bool_or(elsewhere)
-        else:
-            dearer = self.model.new_bool_var("")
-            self.model.add_bool_or([*elsewhere, dearer])
-            self.spend(routed.excess, dearer)
-            self.minimize()
-
-    def _ends(self, flow: int) -> list[int]:
-        ends = self.instance.flows[flow]
-        return [end for end in (ends.a, ends.b) if end < self.instance.count]
-
-    def spend(self, weight: float, var: cp_model.IntVar) -> None:
-        """A term of the objective, cut down to an integer so that bounds stay bounds."""
-        if weight > 0:
-            self.cost.append((math.floor(weight * (1 - 1e-9) * self.scale), var))
-
-    def minimize(self) -> None:
-        """Set the objective to all terms so far."""
-        self.model.minimize(_sum(weight * var for weight, var in self.cost))
-
-
-def _least_place(instance: Instance, hosts: Sequence[int]) -> Floats:
-    """(F, H) least cost of a node of the site that admits the function; 0 where none does."""
-    cost = np.where(instance.allowed, instance.adds.place, np.inf)
-    columns = [cost[:, instance.topology.node_site == site].min(axis=1, initial=np.inf) for site in hosts]
-    least = np.array(columns).T.reshape(instance.count, len(hosts))
-    return np.where(np.isfinite(least), least, 0.0)
-
-
-def _sum(terms: Iterable[cp_model.LinearExprT]) -> cp_model.LinearExpr:
-    """A sum that is an expression even when it is empty."""
-    return cp_model.LinearExpr.sum([cp_model.LinearExpr.sum([]), *terms])

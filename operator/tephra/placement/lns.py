@@ -16,10 +16,11 @@ from time import perf_counter
 import numpy as np
 
 from tephra.placement import beam, exact
-from tephra.placement.exact import Moves, Solution
+from tephra.placement.exact import Solution
 from tephra.placement.guide import Guide
 from tephra.placement.instance import NONE, Instance, finish, join, read
 from tephra.placement.marginals import Costs, marginals
+from tephra.placement.master import CLOSED, Moves
 from tephra.placement.model import Placement, Policy, Request
 from tephra.placement.objective import Terms, terms
 from tephra.placement.residual import Residual
@@ -142,7 +143,7 @@ class _Work:
         without, instances = self._taken_out(chosen)
         now = self._solution(instances, chosen)
         search = exact.improve(join(instances), [now], seed=seed, budget_s=SECONDS, moves=self._moves(chosen))
-        if search.best is not None and search.value < search.first * (1 - exact.CLOSED):
+        if search.best is not None and search.value < search.first * (1 - CLOSED):
             self._accept(chosen, instances, search.best, without)
 
     def let_in(self, request: Request, chosen: Sequence[int], seed: int) -> bool:
