@@ -9,14 +9,13 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tephra.cli.canvas import COLOURS, canvas, save
 from tephra.placement.schedule.model import Workflow
 from tephra.placement.schedule.result import Schedule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#222255")
 MARKERS = "osD^vPX*"
 REPOSITORY = "repository"
 
@@ -27,7 +26,7 @@ def gantt(workflow: Workflow, schedule: Schedule, path: Path) -> None:
     colour = dict(zip(kinds, cycle(COLOURS), strict=False))
     kind = {task.name: task.type for task in workflow.tasks}
     lines = [*([REPOSITORY] if schedule.fetches else []), *sorted({run.vcpu for run in schedule.runs})]
-    figure, axes = _canvas(width=10, height=1.2 + 0.35 * len(lines))
+    figure, axes = canvas(width=10, height=1.2 + 0.35 * len(lines))
     for fetch in schedule.fetches:
         style = {"hatch": "////", "edgecolor": "white"}
         _bar(axes, lines.index(REPOSITORY), fetch.start_us, fetch.end_us, fetch.vm, color=colour[fetch.image], **style)
@@ -39,14 +38,14 @@ def gantt(workflow: Workflow, schedule: Schedule, path: Path) -> None:
     axes.set_title(
         f"{schedule.solver}: {schedule.makespan_us / 1e6:.2f} s, bound {schedule.lower_bound_us / 1e6:.2f} s"
     )
-    _save(figure, path)
+    save(figure, path)
 
 
 def curves(
     title: str, partitions: Sequence[int], panels: Mapping[str, Mapping[str, Sequence[float]]], path: Path
 ) -> None:
     """Panels side by side: each a label of its y axis, and by scheduler a value for each number of partitions."""
-    figure, all_axes = _canvas(width=5.5 * len(panels), height=4.2, columns=len(panels))
+    figure, all_axes = canvas(width=5.5 * len(panels), height=4.2, columns=len(panels))
     for axes, (label, series) in zip(all_axes, panels.items(), strict=True):
         for (name, values), colour, marker in zip(series.items(), cycle(COLOURS), cycle(MARKERS), strict=False):
             axes.plot(partitions, values, marker=marker, color=colour, label=name)
@@ -56,29 +55,10 @@ def curves(
         axes.grid(alpha=0.3)
     all_axes[0].legend(fontsize=8)
     figure.suptitle(title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _bar(axes: "Axes", line: int, start_us: int, end_us: int, text: str, **style: Any) -> None:
     start, width = start_us / 1e6, (end_us - start_us) / 1e6
     axes.barh(line, width, left=start, height=0.8, **style)
     axes.text(start + width / 2, line, text, ha="center", va="center", fontsize=6, clip_on=True)
-
-
-def _canvas(width: float, height: float, columns: int = 0) -> Any:
-    """A figure and its axes: one, or a list of `columns`. Drawn without a display."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise SystemExit("pictures need matplotlib: pip install 'tephra[plots]'") from None
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    if not columns:
-        return figure, figure.subplots()
-    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=140)
