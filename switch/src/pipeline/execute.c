@@ -51,7 +51,7 @@ static void output_slot(struct dp_worker *w, struct packet *p, int slot, bool ta
 static void output_all(struct dp_worker *w, struct packet *p) {
     const struct port_map *ports = w->state->ports;
     for (int slot = 0; slot < (int) ports->n_slots; slot++) {
-        if (ports->port_no[slot] && slot != p->in_slot) {
+        if (ports->port_no[slot] && slot != w->in_slot) {
             output_slot(w, p, slot, false);
         }
     }
@@ -59,7 +59,7 @@ static void output_all(struct dp_worker *w, struct packet *p) {
 
 static void packet_in(struct dp_worker *w, struct packet *p, enum dp_packet_in_reason reason, uint16_t max_len,
                       bool take) {
-    if (p->in_slot != NO_SLOT && !(w->state->ports->flags[p->in_slot] & PORT_PACKET_IN)) {
+    if (w->in_slot != NO_SLOT && !(w->state->ports->flags[w->in_slot] & PORT_PACKET_IN)) {
         return;
     }
     struct dp_packet_in event = {.reason = reason,
@@ -106,7 +106,7 @@ static void output_table(struct dp_worker *w, struct packet *p, bool take) {
 static void output(struct dp_worker *w, struct packet *p, const struct action *action, bool take) {
     switch (action->port) {
     case OFPP_IN_PORT:
-        output_slot(w, p, p->in_slot, take);
+        output_slot(w, p, w->in_slot, take);
         break;
     case OFPP_ALL:
     case OFPP_FLOOD:

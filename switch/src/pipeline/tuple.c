@@ -308,8 +308,8 @@ static struct dp_flow *walk_chain(struct dp_flow *rule, const struct flow *flow,
 }
 
 /* Chains of a merged tuple and of an exact one are walked alike; only the head of an exact one is checked inline. */
-static struct dp_flow *search_on(const struct buckets *buckets, uint32_t hash, const struct flow *flow,
-                                 uint64_t version) {
+static __rte_noinline struct dp_flow *search_on(const struct buckets *buckets, uint32_t hash, const struct flow *flow,
+                                                uint64_t version) {
     uint32_t at = hash;
     const struct bucket *bucket;
     do {
@@ -329,29 +329,37 @@ static struct dp_flow *search_on(const struct buckets *buckets, uint32_t hash, c
 static __rte_always_inline void lookup(const struct tuple *tuple, const struct flow *const *flows, unsigned n,
                                        uint64_t version, struct dp_flow **found, const unsigned words) {
     const struct buckets *buckets = rcu_get(&tuple->buckets);
-    const struct shape *shape = tuple->shape;
+    const struct bucket *bucket = buckets->bucket;
+    const uint32_t bucket_mask = buckets->mask;
+    const bool exact = tuple->exact;
+    uint64_t mask[words ? words : 1];
+    uint8_t word[words ? words : 1];
+    for (unsigned k = 0; k < words; k++) {
+        mask[k] = tuple->shape->mask[k];
+        word[k] = tuple->shape->word[k];
+    }
     uint64_t key[DP_BATCH][words ? words : 1];
     uint32_t hash[DP_BATCH];
     struct dp_flow *candidate[DP_BATCH];
     for (unsigned i = 0; i < n; i++) {
         hash[i] = 0;
         for (unsigned k = 0; k < words; k++) {
-            key[i][k] = flows[i]->word[shape->word[k]] & shape->mask[k];
+            key[i][k] = flows[i]->word[word[k]] & mask[k];
             hash[i] = hash_word(hash[i], key[i][k]);
         }
-        rte_prefetch0(&buckets->bucket[hash[i] & buckets->mask]);
+        rte_prefetch0(&bucket[hash[i] & bucket_mask]);
     }
     for (unsigned i = 0; i < n; i++) {
-        const struct bucket *bucket = &buckets->bucket[hash[i] & buckets->mask];
-        unsigned bits = candidates(bucket, signature_of(hash[i]));
-        candidate[i] = bits ? rcu_get(&bucket->head[__builtin_ctz(bits)]) : NULL;
+        const struct bucket *home = &bucket[hash[i] & bucket_mask];
+        unsigned bits = candidates(home, signature_of(hash[i]));
+        candidate[i] = bits ? rcu_get(&home->head[__builtin_ctz(bits)]) : NULL;
         if (candidate[i]) {
             rte_prefetch0(&candidate[i]->program);
         }
     }
     for (unsigned i = 0; i < n; i++) {
         struct dp_flow *rule = candidate[i];
-        if (likely(rule && tuple->exact && values_equal(rule, key[i], words) && rule_visible(rule, version))) {
+        if (likely(rule && exact && values_equal(rule, key[i], words) && rule_visible(rule, version))) {
             found[i] = rule;
         } else {
             found[i] = search_on(buckets, hash[i], flows[i], version);

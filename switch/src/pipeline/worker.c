@@ -85,20 +85,12 @@ void packet_need_layers(struct packet *p) {
     }
 }
 
-void packet_need(struct packet *p, uint32_t words) {
-    if (likely(!(words & ~p->have))) {
-        return;
-    }
-    if (!(words & ~(p->have | 1U << FW_ETH0)) && rte_pktmbuf_data_len(p->mbuf) >= RTE_ETHER_HDR_LEN) {
-        memcpy(&p->flow.word[FW_ETH0], rte_pktmbuf_mtod(p->mbuf, const void *), sizeof(uint64_t));
-        p->have |= 1U << FW_ETH0;
-        return;
-    }
+static __rte_noinline void extract(struct packet *p) {
     if (!extract_plain(p->mbuf, &p->flow, &p->layers)) {
+        struct flow flow;
         if (p->mbuf->nb_segs > 1) {
             packet_headers_contiguous(p->mbuf);
         }
-        struct flow flow;
         flow_extract(p->mbuf, p->flow.in_port, p->flow.in_phy_port, p->flow.metadata, p->flow.tunnel_id, &flow,
                      &p->layers);
         p->flow = flow;
@@ -107,10 +99,27 @@ void packet_need(struct packet *p, uint32_t words) {
     p->layers_known = true;
 }
 
+static __rte_always_inline void need(struct packet *p, uint32_t words) {
+    uint32_t missing = words & ~p->have;
+    if (missing == 1U << FW_ETH0 && likely(rte_pktmbuf_data_len(p->mbuf) >= RTE_ETHER_HDR_LEN)) {
+        p->flow.word[FW_ETH0] = plain_load64(rte_pktmbuf_mtod(p->mbuf, const uint8_t *));
+        p->have |= missing;
+    } else if (missing) {
+        extract(p);
+    }
+}
+
+void packet_need(struct packet *p, uint32_t words) {
+    need(p, words);
+}
+
 /* ---- Output ---- */
 
 static void flush_slot(struct dp_worker *w, unsigned slot) {
     struct tx_queue *queue = &w->tx[slot];
+    if (!queue->n) {
+        return;
+    }
     struct slot_stats *stats = &w->slots[slot];
     uint64_t bytes = 0;
     for (unsigned i = 0; i < queue->n; i++) {
@@ -163,32 +172,80 @@ void worker_visit(struct dp_worker *w, uint8_t table_id, unsigned index) {
     w->visit[table_id / 64] |= UINT64_C(1) << (table_id % 64);
 }
 
-static void rewrite_head(struct packet *p, const struct program *program) {
-    uint64_t *keep = (uint64_t *) (uintptr_t) program->head_keep, *set = (uint64_t *) (uintptr_t) program->head_set;
+/* What stays the same from packet to packet of one visit to a table. */
+struct sweep {
+    const struct port_map *ports;
+    uint32_t port_no;       /* the last that a packet went out of; 0: none yet */
+    struct tx_queue *queue; /* its queue; NULL: nothing can go out there */
+    uint8_t table_id;
+};
+
+/* Not the ingress port, which is written to by its reserved name only (section 4.5). */
+static __rte_noinline void sweep_to(struct dp_worker *w, struct sweep *sweep, uint32_t port_no) {
+    int slot = port_map_slot(sweep->ports, port_no);
+    bool sends = slot != NO_SLOT && (sweep->ports->flags[slot] & PORT_SENDS) && slot != w->in_slot;
+    sweep->port_no = port_no;
+    sweep->queue = NULL;
+    if (sends) {
+        sweep->queue = &w->tx[slot];
+        w->tx_used[slot / 64] |= UINT64_C(1) << (slot % 64);
+    }
+}
+
+static __rte_always_inline void straight_output(struct dp_worker *w, struct sweep *sweep, struct packet *p,
+                                                uint32_t port_no) {
+    if (unlikely(port_no != sweep->port_no)) {
+        sweep_to(w, sweep, port_no);
+    }
+    struct tx_queue *queue = sweep->queue;
+    if (unlikely(!queue)) {
+        worker_drop(w, p->mbuf);
+        return;
+    }
+    queue->mbuf[queue->n++] = p->mbuf;
+    if (unlikely(queue->n == TX_MAX)) {
+        flush_slot(w, queue - w->tx);
+    }
+}
+
+static __rte_always_inline void rewrite_head(struct packet *p, const struct program *program) {
     uint8_t *data = rte_pktmbuf_mtod(p->mbuf, uint8_t *);
-    uint64_t head[2];
+    uint64_t head[2], keep[2], set[2];
     memcpy(head, data, PROGRAM_HEAD);
+    memcpy(keep, program->head_keep, PROGRAM_HEAD);
+    memcpy(set, program->head_set, PROGRAM_HEAD);
     head[0] = (head[0] & keep[0]) | set[0];
     head[1] = (head[1] & keep[1]) | set[1];
     memcpy(data, head, PROGRAM_HEAD);
     if (program->goto_table != GOTO_NONE) {
-        memcpy(p->flow.eth_dst, data, 2 * RTE_ETHER_ADDR_LEN);
+        memcpy(p->flow.eth_dst, head, 2 * RTE_ETHER_ADDR_LEN);
     }
 }
 
-static void straight_output(struct dp_worker *w, struct packet *p, uint32_t port_no) {
-    const struct port_map *ports = w->state->ports;
-    int slot = port_map_slot(ports, port_no);
-    if (likely(slot != NO_SLOT && (ports->flags[slot] & PORT_SENDS) && slot != p->in_slot)) {
-        worker_send(w, slot, p->mbuf);
-    } else {
-        worker_drop(w, p->mbuf);
+static __rte_noinline void interpret(struct dp_worker *w, struct packet *p, const struct dp_flow *rule,
+                                     const struct program *program, uint8_t table_id) {
+    p->rule = rule;
+    p->table_id = table_id;
+    if (w->trace) {
+        trace_match(w, p);
+    }
+    execute_program(w, p, program);
+}
+
+static __rte_always_inline void count_rule(struct dp_worker *w, const struct dp_flow *rule, uint32_t bytes) {
+    counter_add(counter_of(&w->counters, rule->counter), 1, bytes);
+    if (unlikely(rule->idle)) {
+        relaxed_set(&counter_of(&w->counters, rule->used)->packets, worker_now_ns(w) / 1000000);
     }
 }
 
-static void run_program(struct dp_worker *w, struct packet *p, const struct program *program) {
-    if (unlikely(!program->straight || p->n_set || w->trace || rte_pktmbuf_data_len(p->mbuf) < PROGRAM_HEAD)) {
-        execute_program(w, p, program);
+static __rte_always_inline void run_rule(struct dp_worker *w, struct sweep *sweep, struct packet *p,
+                                         const struct dp_flow *rule) {
+    const struct program *program = rcu_get(&rule->program);
+    bool simple = program->straight && !p->n_set && rte_pktmbuf_data_len(p->mbuf) >= PROGRAM_HEAD;
+    count_rule(w, rule, rte_pktmbuf_pkt_len(p->mbuf));
+    if (unlikely(!simple)) {
+        interpret(w, p, rule, program, sweep->table_id);
         return;
     }
     if (program->rewrites) {
@@ -197,64 +254,81 @@ static void run_program(struct dp_worker *w, struct packet *p, const struct prog
     if (program->goto_table != GOTO_NONE) {
         p->flow.metadata = (p->flow.metadata & ~program->metadata_mask) | program->metadata;
         worker_visit(w, program->goto_table, p->index);
-    } else if (program->out_port) {
-        straight_output(w, p, program->out_port);
+    } else if (likely(program->out_port)) {
+        straight_output(w, sweep, p, program->out_port);
     } else {
         worker_drop(w, p->mbuf);
     }
 }
 
-static void count_rule(struct dp_worker *w, const struct dp_flow *rule, uint32_t bytes) {
-    counter_add(counter_of(&w->counters, rule->counter), 1, bytes);
-    if (unlikely(rule->idle)) {
-        relaxed_set(&counter_of(&w->counters, rule->used)->packets, worker_now_ns(w) / 1000000);
-    }
-}
-
-static void run_matched(struct dp_worker *w, struct packet *p, const struct dp_flow *rule, uint8_t table_id) {
-    p->rule = rule;
-    p->table_id = table_id;
-    if (unlikely(w->trace != NULL)) {
-        trace_match(w, p);
-    } else {
-        count_rule(w, rule, rte_pktmbuf_pkt_len(p->mbuf));
-    }
-    run_program(w, p, rcu_get(&rule->program));
-}
-
-static void run_table(struct dp_worker *w, uint8_t table_id) {
-    struct packet *packets[DP_BATCH];
+/* The rule of each packet; false: the table is empty. */
+static __rte_always_inline bool look_up(struct dp_worker *w, uint8_t table_id, struct packet *const *packets,
+                                        unsigned n, struct dp_flow **found) {
     const struct flow *flows[DP_BATCH];
-    struct dp_flow *found[DP_BATCH];
     const struct search *search = rcu_get(&w->dp->tables[table_id].search);
-    unsigned n = w->n_list[table_id], matched = 0;
-    w->n_list[table_id] = 0;
+    if (unlikely(!search)) {
+        return false;
+    }
+    const uint32_t words = search->words;
     for (unsigned i = 0; i < n; i++) {
-        packets[i] = &w->packets[w->list[table_id][i]];
         flows[i] = &packets[i]->flow;
-        found[i] = NULL;
-        if (search) {
-            packet_need(packets[i], search->words);
-        }
+        need(packets[i], words);
     }
-    if (search) {
-        classifier_lookup(search, flows, n, w->state->version, found);
-    }
+    classifier_lookup(search, flows, n, w->state->version, found);
+    return true;
+}
+
+static __rte_always_inline void run_found(struct dp_worker *w, uint8_t table_id, struct packet *const *packets,
+                                          unsigned n, struct dp_flow *const *found) {
+    struct sweep sweep = {.ports = w->state->ports, .table_id = table_id};
+    unsigned missed = 0;
     for (unsigned i = 0; i < n; i++) {
-        if (unlikely(w->trace != NULL)) {
-            trace_visit(w, packets[i], table_id);
-        }
         if (likely(found[i] != NULL)) {
-            matched++;
-            run_matched(w, packets[i], found[i], table_id);
+            run_rule(w, &sweep, packets[i], found[i]);
         } else {
-            TRACE(w, "  no rule matches: dropped");
+            missed++;
             worker_drop(w, packets[i]->mbuf);
         }
     }
     struct table_counter *counter = &w->tables[table_id];
     relaxed_set(&counter->lookups, counter->lookups + n);
-    relaxed_set(&counter->matched, counter->matched + matched);
+    relaxed_set(&counter->matched, counter->matched + n - missed);
+}
+
+static void trace_found(struct dp_worker *w, uint8_t table_id, struct packet *p, const struct dp_flow *rule) {
+    trace_visit(w, p, table_id);
+    if (rule) {
+        interpret(w, p, rule, rcu_get(&rule->program), table_id);
+    } else {
+        trace_line(w, "  no rule matches: dropped");
+        worker_drop(w, p->mbuf);
+    }
+}
+
+/* Let `n` packets visit a table. */
+static __rte_always_inline void visit(struct dp_worker *w, uint8_t table_id, struct packet *const *packets,
+                                      unsigned n) {
+    struct dp_flow *found[DP_BATCH];
+    if (!look_up(w, table_id, packets, n, found)) {
+        memset(found, 0, sizeof found);
+    }
+    if (likely(!w->trace)) {
+        run_found(w, table_id, packets, n, found);
+        return;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        trace_found(w, table_id, packets[i], found[i]);
+    }
+}
+
+static __rte_noinline void run_table(struct dp_worker *w, uint8_t table_id) {
+    struct packet *packets[DP_BATCH];
+    unsigned n = w->n_list[table_id];
+    w->n_list[table_id] = 0;
+    for (unsigned i = 0; i < n; i++) {
+        packets[i] = &w->packets[w->list[table_id][i]];
+    }
+    visit(w, table_id, packets, n);
 }
 
 static void run_tables(struct dp_worker *w) {
@@ -269,19 +343,18 @@ static void run_tables(struct dp_worker *w) {
 
 /* ---- Entry ---- */
 
-static void packet_init(struct packet *p, unsigned index, struct rte_mbuf *mbuf, uint32_t in_port, int in_slot,
-                        uint64_t tunnel_id) {
+static __rte_always_inline void packet_init(struct packet *p, unsigned index, struct rte_mbuf *mbuf, uint32_t in_port,
+                                            uint64_t tunnel_id) {
+    p->mbuf = mbuf;
+    p->have = PIPELINE_WORDS;
+    p->n_set = 0;
+    p->layers_known = false;
+    p->waits = false;
+    p->index = index;
     p->flow.in_port = in_port;
     p->flow.in_phy_port = in_port;
     p->flow.metadata = 0;
     p->flow.tunnel_id = tunnel_id;
-    p->mbuf = mbuf;
-    p->have = PIPELINE_WORDS;
-    p->layers_known = false;
-    p->n_set = 0;
-    p->index = index;
-    p->rule = NULL;
-    p->in_slot = in_slot;
 }
 
 static void begin(struct dp_worker *w) {
@@ -295,41 +368,59 @@ static void end(struct dp_worker *w) {
     dp_worker_quiescent(w);
 }
 
-static void count_received(struct dp_worker *w, unsigned slot, struct rte_mbuf **packets, unsigned n) {
+static void count_received(struct dp_worker *w, unsigned slot, unsigned n, uint64_t bytes) {
     struct slot_stats *stats = &w->slots[slot];
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < n; i++) {
-        bytes += rte_pktmbuf_pkt_len(packets[i]);
-    }
     relaxed_set(&stats->rx_packets, stats->rx_packets + n);
     relaxed_set(&stats->rx_bytes, stats->rx_bytes + bytes);
+}
+
+static void refuse(struct dp_worker *w, unsigned slot, struct rte_mbuf **packets, unsigned n) {
+    relaxed_set(&w->slots[slot].rx_dropped, w->slots[slot].rx_dropped + n);
+    rte_pktmbuf_free_bulk(packets, n);
+    dp_worker_quiescent(w);
 }
 
 void dp_process(struct dp_worker *w, unsigned slot, uint64_t tunnel_id, struct rte_mbuf **packets, unsigned n) {
     begin(w);
     const struct port_map *ports = w->state->ports;
-    count_received(w, slot, packets, n);
-    if (unlikely(!(ports->flags[slot] & PORT_RECEIVES))) {
-        relaxed_set(&w->slots[slot].rx_dropped, w->slots[slot].rx_dropped + n);
-        rte_pktmbuf_free_bulk(packets, n);
-        dp_worker_quiescent(w);
+    if (unlikely(!n || !(ports->flags[slot] & PORT_RECEIVES))) {
+        refuse(w, slot, packets, n);
         return;
     }
+    struct packet *visitors[DP_BATCH];
+    const uint32_t in_port = ports->port_no[slot];
+    uint64_t bytes = 0;
     for (unsigned i = 0; i < n; i++) {
-        packet_init(&w->packets[i], i, packets[i], ports->port_no[slot], slot, tunnel_id);
-        worker_visit(w, 0, i);
+        visitors[i] = &w->packets[i];
+        packet_init(&w->packets[i], i, packets[i], in_port, tunnel_id);
+        bytes += rte_pktmbuf_pkt_len(packets[i]);
     }
     w->n_packets = n;
+    w->in_slot = (int) slot;
+    count_received(w, slot, n, bytes);
+    visit(w, 0, visitors, n);
     end(w);
+}
+
+static void begin_one(struct dp_worker *w, uint32_t in_port, uint64_t tunnel_id, struct rte_mbuf *mbuf) {
+    begin(w);
+    w->in_slot = port_map_slot(w->state->ports, in_port);
+    w->n_packets = 1;
+    packet_init(&w->packets[0], 0, mbuf, in_port, tunnel_id);
+    w->packets[0].rule = NULL;
 }
 
 void dp_execute(struct dp_worker *w, uint32_t in_port, const struct action *actions, unsigned n,
                 struct rte_mbuf *packet) {
-    begin(w);
-    packet_init(&w->packets[0], 0, packet, in_port, port_map_slot(w->state->ports, in_port), 0);
-    w->n_packets = 1;
+    begin_one(w, in_port, 0, packet);
     execute_list(w, &w->packets[0], actions, n);
     end(w);
+}
+
+void worker_trace(struct dp_worker *w, uint32_t in_port, uint64_t tunnel_id, struct rte_mbuf *mbuf) {
+    begin_one(w, in_port, tunnel_id, mbuf);
+    worker_visit(w, 0, 0);
+    run_tables(w);
 }
 
 void workers_port_stats(const struct dp *dp, unsigned slot, struct dp_port_stats *sum) {
@@ -345,12 +436,4 @@ void workers_port_stats(const struct dp *dp, unsigned slot, struct dp_port_stats
         sum->tx_bytes += relaxed_get(&one->tx_bytes);
         sum->tx_dropped += relaxed_get(&one->tx_dropped);
     }
-}
-
-void worker_trace(struct dp_worker *w, uint32_t in_port, uint64_t tunnel_id, struct rte_mbuf *mbuf) {
-    begin(w);
-    packet_init(&w->packets[0], 0, mbuf, in_port, port_map_slot(w->state->ports, in_port), tunnel_id);
-    w->n_packets = 1;
-    worker_visit(w, 0, 0);
-    run_tables(w);
 }

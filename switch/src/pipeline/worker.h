@@ -9,6 +9,8 @@
 #ifndef QUAKE_PIPELINE_WORKER_H
 #define QUAKE_PIPELINE_WORKER_H 1
 
+#include <stdalign.h>
+
 #include "datapath.h"
 #include "group.h"
 #include "upcall.h"
@@ -18,19 +20,19 @@
 #define TX_MAX 64
 #define NO_COOKIE UINT64_MAX
 
-/* A packet on its way through the tables. */
+/* A packet on its way through the tables. The first line is all that a rule on ports, metadata and tunnel touches, the
+ * first two all that a rule on Ethernet addresses does. */
 struct packet {
-    struct flow flow;
-    struct rte_mbuf *mbuf;
+    alignas(64) struct rte_mbuf *mbuf;
     uint32_t have; /* bit i: flow.word[i] is right */
-    struct layers layers;
+    uint8_t n_set; /* length of the action set */
     bool layers_known;
     bool waits;                 /* packet-out: the packet was put before table 0 */
-    uint8_t n_set;              /* length of the action set */
     uint8_t index;              /* in the batch */
-    uint8_t table_id;           /* of `rule` */
-    const struct dp_flow *rule; /* the last that it matched; NULL in a packet-out */
-    int in_slot;                /* NO_SLOT: from the controller */
+    const struct dp_flow *rule; /* whose program is interpreted; NULL in a packet-out */
+    struct layers layers;
+    uint8_t table_id; /* of `rule` */
+    alignas(8) struct flow flow;
 };
 
 struct tx_queue {
@@ -54,6 +56,7 @@ struct dp_worker {
     void *aux;
     /* the batch */
     const struct dp_state *state;
+    int in_slot;       /* of all packets of the batch; NO_SLOT: from the controller */
     uint64_t now_ns;   /* 0: the clock has not been read yet */
     uint64_t visit[4]; /* bit t: list[t] is not empty */
     uint8_t n_list[DP_TABLES];
