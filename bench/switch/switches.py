@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -119,6 +119,52 @@ def sent(target: str) -> int:
 
 
 @contextlib.contextmanager
+def quake(devices: Sequence[str], *, options: Sequence[str] = (), memory_mib: int = 1024) -> Iterator["Quake"]:
+    """quake as it is shipped, one worker on CPU 1, with `devices` as ports 1.. ; `options` are further arguments."""
+    with _directory("quake") as home:
+        listen, control = f"{home}/openflow.sock", f"{home}/control.sock"
+        where = ["--control", control, "--controller", f"punix:{listen}", "--cpus", "1", "--hugepages"]
+        buffers = ["--mbufs", str(memory_mib * 256)]
+        command = [str(BUILD / "src/process/quake"), *where, *buffers, *options]
+        with _process(command, os.environ, home / "out.log") as process:
+            _await(Path(control).exists, "quake's control socket")
+            switch = Quake("quake", process.pid, f"unix:{listen}", control)
+            for number, devargs in enumerate(devices, start=1):
+                switch.ctl("port-add", f"p{number}", "dpdk", f"number={number}", f"devargs={devargs}")
+            yield switch
+
+
+BUILD = Path("build/switch")
+
+
+@dataclass(slots=True)
+class Quake:
+    """A running quake; `pid` is its supervisor's."""
+
+    name: str
+    pid: int
+    target: str
+    control: str
+
+    def ctl(self, *arguments: str) -> str:
+        """What quakectl answers."""
+        return _run([str(BUILD / "tools/quakectl"), "-s", self.control, *arguments], os.environ)
+
+    def load(self, rules: Sequence[str]) -> None:
+        load(self.target, rules)
+
+    def sent(self) -> int:
+        return sent(self.target)
+
+    def process(self) -> int:
+        """The process id of the switch itself, the supervisor's child."""
+        return int(Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()[0])
+
+    def worker(self) -> Thread:
+        return find_thread(self.process(), "worker")
+
+
+@contextlib.contextmanager
 def dpdk_testpmd(devices: Sequence[str], *, memory_mib: int = 1024) -> Iterator["Testpmd"]:
     """dpdk-testpmd forwarding io between port 0 and port 1 on CPU 1: the raw limit of the same devices."""
     with _directory("testpmd") as home:
@@ -184,7 +230,7 @@ def _namespace(name: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _process(
-    command: Sequence[str], env: dict[str, str], log: Path, *, keep_input: bool = False
+    command: Sequence[str], env: Mapping[str, str], log: Path, *, keep_input: bool = False
 ) -> Iterator["subprocess.Popen[bytes]"]:
     stdin = subprocess.PIPE if keep_input else subprocess.DEVNULL
     with log.open("wb") as out:
@@ -200,7 +246,7 @@ def _process(
             process.wait()
 
 
-def _run(command: Sequence[str], env: "os._Environ[str] | dict[str, str]") -> str:
+def _run(command: Sequence[str], env: Mapping[str, str]) -> str:
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
