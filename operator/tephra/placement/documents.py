@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def decode(kind: type[T], document: object, where: str = "") -> T:
-    """An object of the dataclass `kind`. ValueError names the place in the document, the field and the cause.
+    """An object of the dataclass (or named tuple) `kind`. ValueError names the place in the document and the cause.
 
     Mappings whose keys are pairs are lists of [one, other, value]; sets and tuples are lists.
     """
@@ -42,7 +42,7 @@ def encode(value: object) -> Any:
 
 def _decode(hint: Any, value: object, where: str) -> object:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
+    if dataclasses.is_dataclass(hint) or hasattr(hint, "_fields"):
         return _record(hint, value, where)
     if origin in (types.UnionType, typing.Union):
         kinds = [kind for kind in inner if kind is not type(None)]
@@ -59,20 +59,27 @@ def _decode(hint: Any, value: object, where: str) -> object:
 def _record(kind: Any, value: object, where: str) -> object:
     if not isinstance(value, Mapping):
         raise ValueError(f"{where}: {value!r} is no mapping; give the fields of a {kind.__name__}")
-    hints, fields = typing.get_type_hints(kind), [item for item in dataclasses.fields(kind) if item.init]
-    known = {item.name for item in fields}
+    hints, needed = typing.get_type_hints(kind), _needed(kind)
     for name in value:
-        if name not in known:
-            raise ValueError(f"{where}: unknown field {name!r}; known are {', '.join(sorted(known))}")
-    nothing = dataclasses.MISSING
-    for item in fields:
-        if item.name not in value and item.default is nothing and item.default_factory is nothing:
-            raise ValueError(f"{where}: {item.name} is missing")
+        if name not in needed:
+            raise ValueError(f"{where}: unknown field {name!r}; known are {', '.join(sorted(needed))}")
+    for name, is_needed in needed.items():
+        if is_needed and name not in value:
+            raise ValueError(f"{where}: {name} is missing")
     given = {name: _decode(hints[name], item, f"{where}.{name}") for name, item in value.items()}
     try:
         return kind(**given)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+def _needed(kind: Any) -> dict[str, bool]:
+    """The fields of a dataclass or named tuple, and whether one must be given."""
+    if not dataclasses.is_dataclass(kind):
+        return {name: name not in kind._field_defaults for name in kind._fields}
+    nothing = dataclasses.MISSING
+    fields = [item for item in dataclasses.fields(kind) if item.init]
+    return {item.name: item.default is nothing and item.default_factory is nothing for item in fields}
 
 
 def _tuple(inner: tuple[Any, ...], items: list[tuple[int, object]], where: str) -> tuple[object, ...]:

@@ -1,9 +1,10 @@
 """The least change that would admit a request that was refused.
 
 Single changes are tried: a looser delay class, smaller demands, thinner channels, less headroom, one rule dropped; each
-as small as admits the request. Named is the one that changes its value by the least share (a rule dropped counts as a
-whole). Whether a change admits the request is asked of a solver, so what is named has been tried; a solver that is not
-exact may miss a smaller one. Used by :mod:`.solve`, beside :mod:`.refuse`.
+as small as admits the request. The size of a change is the factor between the values before and after, less 1, in
+either direction (to double or to halve a value is a change of 1, and so is to drop a rule); named is the smallest.
+Whether a change admits the request is asked of a solver, so what is named has been tried; a solver that is not exact
+may miss a smaller one. Used by :mod:`.solve`, beside :mod:`.refuse`.
 """
 
 import math
@@ -17,7 +18,8 @@ from tephra.placement.refuse import RESOURCES, UNITS, delays
 from tephra.placement.residual import Residual
 
 Admits = Callable[[Residual, Request, Policy], bool]
-STEPS = 5  # halvings of the size of a change: it is known to 1/32 of the value
+MOST = 99.0  # no value is changed by more than a hundredfold
+PRECISION = 0.005  # relative, of the value after a change
 
 
 def relaxation(residual: Residual, request: Request, policy: Policy, admits: Admits) -> Relaxation | None:
@@ -38,7 +40,7 @@ class _Change:
 
     made: Callable[[float], tuple[Residual, Request, Policy]]
     told: Callable[[float], Relaxation]
-    most: float = 1.0
+    most: float = MOST
     whole: bool = False
 
 
@@ -49,7 +51,7 @@ def _least(change: _Change, limit: float, admits: Admits) -> float | None:
     if not admits(*change.made(limit)):
         return None
     low, high = 0.0, limit
-    for _ in range(0 if change.whole else STEPS):
+    while not change.whole and high - low > PRECISION * (1 + low):
         middle = (low + high) / 2
         low, high = (low, middle) if admits(*change.made(middle)) else (middle, high)
     return high
@@ -74,7 +76,7 @@ def _changes(residual: Residual, request: Request, policy: Policy) -> Iterator[_
 
 def _less_headroom(residual: Residual, request: Request, policy: Policy) -> _Change:
     def kept(size: float) -> float:
-        return policy.headroom * (1 - size)
+        return policy.headroom / (1 + size)
 
     return _Change(
         lambda size: (residual, request, replace(policy, headroom=kept(size))),
@@ -117,7 +119,7 @@ def _smaller(residual: Residual, request: Request, policy: Policy, resource: str
     def reduced(function: Function, size: float) -> Function:
         if function.name not in names:
             return function
-        fewer = math.floor(getattr(function, resource) * (1 - size))
+        fewer = math.floor(getattr(function, resource) / (1 + size))
         return replace(function, **{resource: fewer})
 
     def made(size: float) -> tuple[Residual, Request, Policy]:
@@ -127,7 +129,7 @@ def _smaller(residual: Residual, request: Request, policy: Policy, resource: str
         asked = [function for function in request.functions if function.name in names]
         before = sum(getattr(function, resource) for function in asked)
         after = sum(getattr(reduced(function, size), resource) for function in asked)
-        text = f"ask for {size:.1%} less for {whose}: {after} {UNITS[resource]} in all instead of {before}"
+        text = f"ask for {_less(size)} less for {whose}: {after} {UNITS[resource]} in all instead of {before}"
         return Relaxation(whose, resource, before, after, text)
 
     return _Change(made, told)
@@ -137,7 +139,7 @@ def _thinner(residual: Residual, request: Request, policy: Policy) -> _Change:
     """All channels, by the same share."""
 
     def kbps(before: int, size: float) -> int:
-        return math.floor(before * (1 - size))
+        return math.floor(before / (1 + size))
 
     def made(size: float) -> tuple[Residual, Request, Policy]:
         channels = tuple(replace(c, bandwidth_kbps=kbps(c.bandwidth_kbps, size)) for c in request.channels)
@@ -146,7 +148,7 @@ def _thinner(residual: Residual, request: Request, policy: Policy) -> _Change:
     def told(size: float) -> Relaxation:
         before = sum(channel.bandwidth_kbps for channel in request.channels)
         after = sum(kbps(channel.bandwidth_kbps, size) for channel in request.channels)
-        text = f"ask for {size:.1%} less per channel: {after} kbit/s in all instead of {before}"
+        text = f"ask for {_less(size)} less per channel: {after} kbit/s in all instead of {before}"
         return Relaxation(request.name, "bandwidth_kbps", before, after, text)
 
     return _Change(made, told)
@@ -165,7 +167,6 @@ def _longer(residual: Residual, request: Request, policy: Policy, bound: int) ->
             after(size),
             f"allow paths of {after(size)} µs in all instead of {bound}",
         ),
-        most=10.0,
     )
 
 
@@ -199,9 +200,14 @@ def _dropped(residual: Residual, request: Request, policy: Policy) -> Iterator[_
 
 
 def _whole(residual: Residual, request: Request, policy: Policy, told: Relaxation) -> _Change:
-    return _Change(lambda _: (residual, request, policy), lambda _: told, whole=True)
+    return _Change(lambda _: (residual, request, policy), lambda _: told, most=1.0, whole=True)
 
 
 def _with(request: Request, function: Function) -> Request:
     functions = tuple(function if f.name == function.name else f for f in request.functions)
     return replace(request, functions=functions)
+
+
+def _less(size: float) -> str:
+    """A division by 1 + size, in per cent."""
+    return f"{size / (1 + size):.1%}"
