@@ -16,9 +16,12 @@ const char *const classifier_form_names[] = {
 
 /* ---- The list of tuples ---- */
 
+/* Of equal priority the wider mask first: it is likelier to match, and a match ends the search. */
 static int by_falling_top(const void *a, const void *b) {
     const struct search_step *x = a, *y = b;
-    return (y->top > x->top) - (y->top < x->top);
+    int by_top = (y->top > x->top) - (y->top < x->top);
+    uint32_t x_bits = x->tuple->shape->bits, y_bits = y->tuple->shape->bits;
+    return by_top ? by_top : (x_bits > y_bits) - (x_bits < y_bits);
 }
 
 static enum classifier_form form_of(const struct search *search) {

@@ -49,6 +49,7 @@ static struct shape *make(struct dp *dp, struct shapes *shapes, const struct flo
         if (mask->word[i]) {
             shape->words |= 1U << i;
             shape->word[shape->n] = i;
+            shape->bits += __builtin_popcountll(mask->word[i]);
             shape->mask[shape->n++] = mask->word[i];
         }
     }

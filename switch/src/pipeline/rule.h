@@ -27,6 +27,7 @@ struct shape {
     uint32_t refs, hash;
     uint32_t words; /* bit i: word i of struct flow is in the mask */
     uint32_t n;
+    uint32_t bits; /* set in the mask */
     uint8_t word[FLOW_WORDS];
     uint64_t mask[FLOW_WORDS];
 };

@@ -341,6 +341,7 @@ static __rte_always_inline void lookup(const struct tuple *tuple, const struct f
     uint64_t key[DP_BATCH][words ? words : 1];
     uint32_t hash[DP_BATCH];
     struct dp_flow *candidate[DP_BATCH];
+    uint8_t probable[DP_BATCH + 1];
     for (unsigned i = 0; i < n; i++) {
         hash[i] = 0;
         for (unsigned k = 0; k < words; k++) {
@@ -349,15 +350,18 @@ static __rte_always_inline void lookup(const struct tuple *tuple, const struct f
         }
         rte_prefetch0(&bucket[hash[i] & bucket_mask]);
     }
-    for (unsigned i = 0; i < n; i++) {
+    unsigned n_likely = 0;
+    for (unsigned i = 0; i < n; i++) { /* without branches: in a search of many tuples a hit cannot be foretold */
         const struct bucket *home = &bucket[hash[i] & bucket_mask];
         unsigned bits = candidates(home, signature_of(hash[i]));
-        candidate[i] = bits ? rcu_get(&home->head[__builtin_ctz(bits)]) : NULL;
-        if (candidate[i]) {
-            rte_prefetch0(&candidate[i]->program);
-        }
+        candidate[i] = rcu_get(&home->head[__builtin_ctz(bits | 1U << (BUCKET_SLOTS - 1))]);
+        rte_prefetch0(&candidate[i]->program);
+        found[i] = NULL;
+        probable[n_likely] = i;
+        n_likely += (bits | relaxed_get(&home->overflow)) != 0;
     }
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned k = 0; k < n_likely; k++) {
+        unsigned i = probable[k];
         struct dp_flow *rule = candidate[i];
         if (likely(rule && exact && values_equal(rule, key[i], words) && rule_visible(rule, version))) {
             found[i] = rule;
