@@ -1,0 +1,110 @@
+"""A network namespace with pairs of virtual Ethernet interfaces: one end the switch's, the other ours, a raw socket.
+
+The kernel takes a VLAN tag out of a frame before a raw socket sees it and tells it beside the frame (PACKET_AUXDATA);
+`Port.receive` puts it back. Neighbours: switches.py starts a switch in the namespace; bed.py sends and awaits frames.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SOL_PACKET, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING = 263, 8, 23
+ETH_P_ALL = 3
+CLONE_NEWNET = 0x40000000
+VLAN_VALID, VLAN_TPID_VALID = 0x10, 0x40  # TP_STATUS_*
+AUXDATA = struct.Struct("=IIIHHHH")
+
+
+@dataclass(slots=True)
+class Port:
+    """Our end of the switch's port `number`."""
+
+    number: int
+    socket: socket.socket
+
+    def send(self, frame: bytes) -> None:
+        """Put `frame` on the wire as it is."""
+        self.socket.send(frame)
+
+    def receive(self) -> bytes | None:
+        """The next frame that the switch sent, tags included; None if there is none now."""
+        try:
+            frame, ancillary, _, _ = self.socket.recvmsg(65535, 256, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno != errno.ENETDOWN:  # told once after the link was cut
+                raise
+            return None
+        for _, kind, data in ancillary:
+            if kind == PACKET_AUXDATA:
+                frame = _with_tag(frame, data)
+        return frame
+
+
+def _with_tag(frame: bytes, data: bytes) -> bytes:
+    status, _, _, _, _, tci, tpid = AUXDATA.unpack(data[: AUXDATA.size])
+    if not status & VLAN_VALID:
+        return frame
+    return frame[:12] + struct.pack("!HH", tpid if status & VLAN_TPID_VALID else 0x8100, tci) + frame[12:]
+
+
+@dataclass(slots=True)
+class Network:
+    """Interfaces s1..sN of the switch and the other end of each, in namespace `name`."""
+
+    name: str
+    ports: dict[int, Port]
+
+    def link(self, number: int, up: bool) -> None:
+        """Raise or cut the link of a port, at our end."""
+        _ip("-n", self.name, "link", "set", f"h{number}", "up" if up else "down")
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+
+
+@contextlib.contextmanager
+def network(kind: str, ports: int) -> Iterator[Network]:
+    """A fresh namespace named after `kind` and this process; gone on leaving, interfaces and all."""
+    name = f"of-{kind}-{os.getpid()}"
+    _ip("netns", "add", name)
+    try:
+        with contextlib.ExitStack() as stack, _inside(name):
+            Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")  # no traffic but ours
+            for number in range(1, ports + 1):
+                _ip("link", "add", f"s{number}", "type", "veth", "peer", "name", f"h{number}")
+                _ip("link", "set", f"s{number}", "up")
+                _ip("link", "set", f"h{number}", "up")
+            yield Network(name, {number: Port(number, stack.enter_context(_open(number))) for number in range(1, ports + 1)})
+    finally:
+        _ip("netns", "del", name)
+
+
+def _open(number: int) -> socket.socket:
+    raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    raw.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+    raw.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    raw.bind((f"h{number}", 0))
+    return raw
+
+
+@contextlib.contextmanager
+def _inside(name: str) -> Iterator[None]:
+    """Have this thread, and what it starts, live in the namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path("/proc/thread-self/ns/net").open() as home, Path(f"/run/netns/{name}").open() as there:
+        for target in (there, home):
+            if libc.setns(target.fileno(), CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), f"cannot enter network namespace {name}; run as root")
+            if target is there:
+                yield
