@@ -1,6 +1,6 @@
 /* How fast one OpenFlow 1.3 connection gets flows into a switch: any switch that listens or connects.
  *
- *   openflow_rate TARGET [--flows N] [--singles N] [--table T] [--port P] [--bundle] [--clear]
+ *   quake-openflow-rate TARGET [--flows N] [--singles N] [--table T] [--port P] [--bundle] [--clear]
  *
  * TARGET is unix:PATH or tcp:HOST:PORT of a switch that listens. Three measurements, printed as one JSON object:
  *   flows_per_s     N flow-mods (exact dl_dst and in_port, one output) and one barrier, wall-clock from the first byte
@@ -50,7 +50,7 @@ struct flow_message {
 static_assert(sizeof(struct flow_message) % 8 == 0, "messages of a bundle are aligned");
 
 static void die(const char *what) {
-    fprintf(stderr, "openflow_rate: %s: %s\n", what, errno ? strerror(errno) : "not as expected");
+    fprintf(stderr, "quake-openflow-rate: %s: %s\n", what, errno ? strerror(errno) : "not as expected");
     exit(1);
 }
 
@@ -123,7 +123,7 @@ static const struct ofp_header *await(int fd, uint8_t type, uint8_t *message) {
             send_plain(fd, OFPT_ECHO_REPLY, be32toh(header->xid));
         if (header->type == OFPT_ERROR) {
             const struct ofp_error_msg *error = (const struct ofp_error_msg *) header;
-            fprintf(stderr, "openflow_rate: error type %u code %u\n", be16toh(error->type), be16toh(error->code));
+            fprintf(stderr, "quake-openflow-rate: error type %u code %u\n", be16toh(error->type), be16toh(error->code));
             exit(1);
         }
     }
@@ -302,7 +302,7 @@ static void run(int fd, const struct options *options) {
 }
 
 static void usage(void) {
-    fprintf(stderr, "openflow_rate TARGET [--flows N] [--singles N] [--table T] [--port P] [--bundle] [--clear]\n");
+    fprintf(stderr, "quake-openflow-rate TARGET [--flows N] [--singles N] [--table T] [--port P] [--bundle] [--clear]\n");
     exit(2);
 }
 
