@@ -31,8 +31,8 @@ from tephra.placement.model import Placement, Policy, Refusal, Request
 from tephra.placement.residual import Residual
 
 SOLVER = "exact"
-PATCH = 12  # functions placed anew at a time, more or less
-PATCH_SECONDS = 0.05  # of CP-SAT for a patch, deterministic
+PATCH = 16  # functions placed anew at a time, more or less
+PATCH_SECONDS = 0.1  # of CP-SAT for a patch, deterministic
 PATIENCE = 10  # patches without gain before the master's turn
 
 
@@ -155,21 +155,21 @@ class Search:
     def _round(self, master: Master, seed: int, budget_s: float) -> float:
         """Steps 3 and 4, once. The deterministic seconds it took."""
         self.rounds += 1
-        solver = _solver(seed, budget_s)
-        status = solver.solve(master.model)
-        spent = solver.response_proto.deterministic_time + 1e-3
-        if status == cp_model.INFEASIBLE:  # nothing better than what is known
-            self.bound = self.value
-            return spent
-        self.bound = max(self.bound, solver.best_objective_bound / master.scale)
-        if status == cp_model.UNKNOWN:
-            return budget_s
-        nodes = master.nodes(solver)
-        routed = self._route(nodes, seed, budget_s - spent)
-        if status != cp_model.OPTIMAL or not routed.proved:
-            return budget_s
-        master.cut(nodes, routed)
-        return spent + routed.seconds
+        spent = 0.0
+        for linear, share in ((False, 0.5), (True, 1.0)):  # clauses find and prove faster, linear programs bound better
+            solver = _solver(seed, share * (budget_s - spent), linear)
+            status = solver.solve(master.model)
+            spent += solver.response_proto.deterministic_time + 1e-3
+            if status == cp_model.INFEASIBLE:  # nothing better than what is known
+                self.bound = self.value
+                return spent
+            self.bound = max(self.bound, solver.best_objective_bound / master.scale)
+            if status != cp_model.UNKNOWN:
+                routed = self._route(nodes := master.nodes(solver), seed, budget_s - spent)
+                if status == cp_model.OPTIMAL and routed.proved:
+                    master.cut(nodes, routed)
+                    return spent + routed.seconds
+        return budget_s
 
     def _route(self, nodes: Nodes, seed: int, budget_s: float) -> routing.Routed:
         """Route a solution of the master and offer it."""
@@ -200,29 +200,35 @@ class Search:
         return np.asarray(self.guide.hosts[None] == sites[:, None])
 
     def _patch(self, known: Marginals, random: np.random.Generator) -> set[int]:
-        """Functions to place anew: one that stands dear, functions it exchanges traffic with, and those of all others
-        that stand where it would be cheapest."""
+        """Functions to place anew: one that stands dear, and either functions it exchanges traffic with, or those of a
+        few sites that functions it exchanges traffic with, too, stand at or should; among them where it should."""
         here = self._here(range(self.instance.count))
         regret = np.maximum(known.single[here] - known.bound, 0.0) + 1e-6 * max(1.0, self.value)
         first = int(random.choice(len(regret), p=regret / regret.sum()))
-        chosen, wanted = {first}, int(known.single[first].argmin())
-        rivals = random.permutation(np.flatnonzero(here[:, wanted])).tolist()
-        ahead = [first]
-        while ahead and len(chosen) < PATCH // 2:
-            near = sorted(self._near(ahead.pop(0)) - chosen)
+        by_site = bool(random.random() < 0.5)
+        chosen, ahead = {first}, [first]
+        while ahead and len(chosen) < PATCH:
+            function = ahead.pop(0)
+            if by_site or function == first:
+                wanted = here[:, known.single[function].argmin()] | here[:, here[function].argmax()]
+                chosen |= set(random.permutation(np.flatnonzero(wanted))[: PATCH // 2].tolist())
+            near = random.permutation(sorted(self._near(function) - chosen)).tolist()
             chosen |= set(near)
-            ahead += random.permutation(near).tolist()
-        return chosen | set(rivals[: PATCH - PATCH // 2])
+            ahead += near
+        return chosen
 
     def _near(self, function: int) -> set[int]:
         ends = ((flow.a, flow.b) for flow in self.instance.flows if function in (flow.a, flow.b))
         return {end for pair in ends for end in pair if end != function and end < self.instance.count}
 
 
-def _solver(seed: int, budget_s: float) -> cp_model.CpSolver:
+def _solver(seed: int, budget_s: float, linear: bool = False) -> cp_model.CpSolver:
+    """CP-SAT with (`linear`) or without linear relaxation. Probing takes longer here than all it saves."""
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = seed
+    solver.parameters.cp_model_probing_level = 0
+    solver.parameters.linearization_level = 2 if linear else 0
     solver.parameters.max_deterministic_time = max(0.0, budget_s)
     solver.parameters.max_time_in_seconds = 3 * budget_s + 1  # on a machine so slow, an answer before determinism
     return solver
