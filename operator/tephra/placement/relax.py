@@ -3,12 +3,13 @@
 Single changes are tried: a looser delay class, smaller demands, thinner channels, less headroom, one rule dropped; each
 as small as admits the request. The size of a change is the factor between the values before and after, less 1, in
 either direction (to double or to halve a value is a change of 1, and so is to drop a rule); named is the smallest.
-Whether a change admits the request is asked of a solver, so what is named has been tried; a solver that is not exact
-may miss a smaller one. Used by :mod:`.solve`, beside :mod:`.refuse`.
+Whether a change admits the request is asked of solvers, so what is named has been tried; as they are not exact, a
+smaller one may be missed. Where no single change is enough, all delays or all demands change alike. Used by
+:mod:`.solve`, beside :mod:`.refuse`.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,17 +23,6 @@ MOST = 99.0  # no value is changed by more than a hundredfold
 PRECISION = 0.005  # relative, of the value after a change
 
 
-def relaxation(residual: Residual, request: Request, policy: Policy, admits: Admits) -> Relaxation | None:
-    """The single change of least relative size that `admits` agrees to; None when no single one is enough."""
-    best: tuple[float, Relaxation] | None = None
-    for change in _changes(residual, request, policy):
-        limit = change.most if best is None else min(change.most, best[0])
-        size = _least(change, limit, admits)
-        if size is not None and (best is None or size < best[0]):
-            best = (size, change.told(size))
-    return best[1] if best else None
-
-
 @dataclass(frozen=True, slots=True)
 class _Change:
     """A change of variable size: `made(size)` is the problem with it, `told(size)` says what it is. `most` is the
@@ -42,6 +32,22 @@ class _Change:
     told: Callable[[float], Relaxation]
     most: float = MOST
     whole: bool = False
+
+
+def relaxation(residual: Residual, request: Request, policy: Policy, admits: Admits) -> Relaxation | None:
+    """The change of least size that `admits` agrees to: of one value, else of several alike; None if none is enough."""
+    single, broader = _changes(residual, request, policy), _broader(residual, request, policy)
+    return _smallest(single, admits) or _smallest(broader, admits)
+
+
+def _smallest(changes: Iterable[_Change], admits: Admits) -> Relaxation | None:
+    best: tuple[float, Relaxation] | None = None
+    for change in changes:
+        limit = change.most if best is None else min(change.most, best[0])
+        size = _least(change, limit, admits)
+        if size is not None and (best is None or size < best[0]):
+            best = (size, change.told(size))
+    return best[1] if best else None
 
 
 def _least(change: _Change, limit: float, admits: Admits) -> float | None:
@@ -61,17 +67,31 @@ def _changes(residual: Residual, request: Request, policy: Policy) -> Iterator[_
     """Every single change there is to try, those of variable size first, for they bound what the others may cost."""
     if policy.headroom:
         yield _less_headroom(residual, request, policy)
-    for bound in sorted({f.max_delay_us for f in request.functions if f.max_delay_us is not None}):
-        yield _looser_class(residual, request, policy, bound)
-    everyone = frozenset(function.name for function in request.functions)
+    for bound in sorted(_classes(request)):
+        yield _looser(residual, request, policy, frozenset({bound}))
     for resource in RESOURCES:
-        for names in sorted({everyone, _largest(request, resource)}, key=len):
-            yield _smaller(residual, request, policy, resource, names)
+        for names in sorted({_everyone(request), _largest(request, resource)}, key=len):
+            yield _smaller(residual, request, policy, (resource,), names)
     if request.channels:
         yield _thinner(residual, request, policy)
     if request.max_path_us is not None:
         yield _longer(residual, request, policy, request.max_path_us)
     yield from _dropped(residual, request, policy)
+
+
+def _broader(residual: Residual, request: Request, policy: Policy) -> Iterator[_Change]:
+    """Changes of several values alike, for requests that more than one thing stops."""
+    if _classes(request):
+        yield _looser(residual, request, policy, _classes(request))
+    yield _smaller(residual, request, policy, RESOURCES, _everyone(request))
+
+
+def _classes(request: Request) -> frozenset[int]:
+    return frozenset(f.max_delay_us for f in request.functions if f.max_delay_us is not None)
+
+
+def _everyone(request: Request) -> frozenset[str]:
+    return frozenset(function.name for function in request.functions)
 
 
 def _less_headroom(residual: Residual, request: Request, policy: Policy) -> _Change:
@@ -86,24 +106,34 @@ def _less_headroom(residual: Residual, request: Request, policy: Policy) -> _Cha
     )
 
 
-def _looser_class(residual: Residual, request: Request, policy: Policy, bound: int) -> _Change:
-    """The maximum delay of all functions of one class, up to the farthest site."""
+def _looser(residual: Residual, request: Request, policy: Policy, bounds: frozenset[int]) -> _Change:
+    """The maximum delays of all functions of these classes, by one factor, up to the farthest site."""
     delay = delays(residual.topology, request)
     farthest = float(delay[np.isfinite(delay)].max())
-    names = [function.name for function in request.functions if function.max_delay_us == bound]
+    names = ", ".join(function.name for function in request.functions if function.max_delay_us in bounds)
 
-    def made(size: float) -> tuple[Residual, Request, Policy]:
-        looser = (replace(f, max_delay_us=after(size)) if f.max_delay_us == bound else f for f in request.functions)
-        return residual, replace(request, functions=tuple(looser)), policy
-
-    def after(size: float) -> int:
+    def after(bound: int, size: float) -> int:
         return math.ceil(bound + size * max(bound, 1))
 
-    def told(size: float) -> Relaxation:
-        text = f"allow {', '.join(names)} {after(size)} µs from the anchor instead of {bound}"
-        return Relaxation(", ".join(names), "max_delay_us", bound, after(size), text)
+    def loosened(function: Function, size: float) -> Function:
+        bound = function.max_delay_us
+        return replace(function, max_delay_us=after(bound, size)) if bound in bounds and bound is not None else function
 
-    return _Change(made, told, most=max(1e-9, farthest - bound) / max(bound, 1))
+    def told(size: float) -> Relaxation:
+        least = min(bounds)
+        others = " and the other bounds by the same factor" if len(bounds) > 1 else ""
+        text = f"allow {names} {after(least, size)} µs from the anchor instead of {least}{others}"
+        return Relaxation(names, "max_delay_us", least, after(least, size), text)
+
+    return _Change(
+        lambda size: (residual, _each(request, lambda function: loosened(function, size)), policy),
+        told,
+        most=max(1e-9, farthest - min(bounds)) / max(min(bounds), 1),
+    )
+
+
+def _each(request: Request, change: Callable[[Function], Function]) -> Request:
+    return replace(request, functions=tuple(change(function) for function in request.functions))
 
 
 def _largest(request: Request, resource: str) -> frozenset[str]:
@@ -112,27 +142,26 @@ def _largest(request: Request, resource: str) -> frozenset[str]:
     return frozenset(function.name for function in request.functions if getattr(function, resource) == most)
 
 
-def _smaller(residual: Residual, request: Request, policy: Policy, resource: str, names: frozenset[str]) -> _Change:
-    """The demands of the functions `names` for one resource, by the same share."""
+def _smaller(
+    residual: Residual, request: Request, policy: Policy, resources: Sequence[str], names: frozenset[str]
+) -> _Change:
+    """The demands of the functions `names` for these resources, by one factor."""
     whose = ", ".join(sorted(names)) if len(names) < len(request.functions) else request.name
 
     def reduced(function: Function, size: float) -> Function:
         if function.name not in names:
             return function
-        fewer = math.floor(getattr(function, resource) / (1 + size))
-        return replace(function, **{resource: fewer})
-
-    def made(size: float) -> tuple[Residual, Request, Policy]:
-        return residual, replace(request, functions=tuple(reduced(f, size) for f in request.functions)), policy
+        return replace(function, **{of: math.floor(getattr(function, of) / (1 + size)) for of in resources})
 
     def told(size: float) -> Relaxation:
         asked = [function for function in request.functions if function.name in names]
-        before = sum(getattr(function, resource) for function in asked)
-        after = sum(getattr(reduced(function, size), resource) for function in asked)
-        text = f"ask for {_less(size)} less for {whose}: {after} {UNITS[resource]} in all instead of {before}"
-        return Relaxation(whose, resource, before, after, text)
+        before = {of: sum(getattr(function, of) for function in asked) for of in resources}
+        after = {of: sum(getattr(reduced(function, size), of) for function in asked) for of in resources}
+        sums = " and ".join(f"{after[of]} {UNITS[of]} in all instead of {before[of]}" for of in resources)
+        text = f"ask for {_less(size)} less for {whose}: {sums}"
+        return Relaxation(whose, ", ".join(resources), _joined(before), _joined(after), text)
 
-    return _Change(made, told)
+    return _Change(lambda size: (residual, _each(request, lambda f: reduced(f, size)), policy), told)
 
 
 def _thinner(residual: Residual, request: Request, policy: Policy) -> _Change:
@@ -206,6 +235,12 @@ def _whole(residual: Residual, request: Request, policy: Policy, told: Relaxatio
 def _with(request: Request, function: Function) -> Request:
     functions = tuple(function if f.name == function.name else f for f in request.functions)
     return replace(request, functions=functions)
+
+
+def _joined(sums: Mapping[str, int]) -> int | str:
+    """One sum as it is, several as text."""
+    values = list(sums.values())
+    return values[0] if len(values) == 1 else ", ".join(map(str, values))
 
 
 def _less(size: float) -> str:

@@ -82,11 +82,11 @@ def explained(residual: Residual, policy: Policy, refusal: Refusal) -> Refusal:
 
 
 def _admits(residual: Residual, request: Request, policy: Policy) -> bool:
-    """Whether a fast solver places the request; what is provably impossible does not reach it."""
+    """Whether a fast solver places the request; what is provably impossible does not reach them."""
     if cause(residual, request, policy) is not None:
         return False
-    fast = _chain if chain.suits(request) else _beam
-    return isinstance(fast(residual, request, policy, Effort()), Placement)
+    solvers = (_chain, _beam) if chain.suits(request) else (_beam,)
+    return any(isinstance(fast(residual, request, policy, Effort()), Placement) for fast in solvers)
 
 
 def _auto(residual: Residual, request: Request, policy: Policy, effort: Effort) -> Answer:
