@@ -240,35 +240,49 @@ void classifier_destroy(struct classifier *c) {
 
 /* ---- Workers ---- */
 
-/* Packets that a tuple of top priority `top` could still serve better, compacted. */
-static unsigned select_open(const struct flow *const *flows, struct dp_flow *const *found, unsigned n, uint16_t top,
-                            const struct flow **open, uint8_t *index) {
-    unsigned n_open = 0;
-    for (unsigned i = 0; i < n; i++) {
-        open[n_open] = flows[i];
-        index[n_open] = i;
-        n_open += !found[i] || found[i]->priority < top;
+/* The packets for which a better rule may still be found. */
+struct open {
+    unsigned n;
+    const struct flow *flow[DP_BATCH + 1];
+    uint8_t index[DP_BATCH + 1];
+};
+
+/* Keep those for which a tuple of top priority `top` could be better than what was found; tops fall, so none comes back. */
+static void narrow(struct open *open, struct dp_flow *const *found, uint16_t top) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < open->n; i++) {
+        const struct dp_flow *best = found[open->index[i]];
+        open->flow[n] = open->flow[i];
+        open->index[n] = open->index[i];
+        n += !best || best->priority < top;
     }
-    return n_open;
+    open->n = n;
+}
+
+static void take_better(const struct open *open, struct dp_flow *const *here, struct dp_flow **found) {
+    for (unsigned i = 0; i < open->n; i++) {
+        struct dp_flow **best = &found[open->index[i]];
+        if (here[i] && (!*best || here[i]->priority > (*best)->priority)) {
+            *best = here[i];
+        }
+    }
 }
 
 static void lookup_further(const struct search *search, const struct flow *const *flows, unsigned n, uint64_t version,
                            struct dp_flow **found) {
+    struct open open = {.n = n};
+    for (unsigned i = 0; i < n; i++) {
+        open.flow[i] = flows[i];
+        open.index[i] = i;
+    }
     for (unsigned k = 1; k < search->n; k++) {
-        const struct flow *open[DP_BATCH + 1];
         struct dp_flow *here[DP_BATCH];
-        uint8_t index[DP_BATCH + 1];
-        unsigned n_open = select_open(flows, found, n, search->step[k].top, open, index);
-        if (!n_open) {
+        narrow(&open, found, search->step[k].top);
+        if (!open.n) {
             return;
         }
-        tuple_lookup(search->step[k].tuple, open, n_open, version, here);
-        for (unsigned i = 0; i < n_open; i++) {
-            struct dp_flow *best = found[index[i]];
-            if (here[i] && (!best || here[i]->priority > best->priority)) {
-                found[index[i]] = here[i];
-            }
-        }
+        tuple_lookup(search->step[k].tuple, open.flow, open.n, version, here);
+        take_better(&open, here, found);
     }
 }
 
