@@ -247,7 +247,8 @@ struct open {
     uint8_t index[DP_BATCH + 1];
 };
 
-/* Keep those for which a tuple of top priority `top` could be better than what was found; tops fall, so none comes back. */
+/* Keep those for which a tuple of top priority `top` could be better than what was found; tops fall, so none comes
+ * back. */
 static void narrow(struct open *open, struct dp_flow *const *found, uint16_t top) {
     unsigned n = 0;
     for (unsigned i = 0; i < open->n; i++) {
