@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 Pair = tuple[int, int]  # CPU millicores, memory MiB
-STEPS = 400  # of the search, before it gives up
+STEPS = 100  # of the search, before it gives up
 
 
 class Packing(NamedTuple):

@@ -118,8 +118,7 @@ def _better(one: Answer, other: Answer) -> Answer:
 
 
 def _chain(residual: Residual, request: Request, policy: Policy, effort: Effort) -> Answer:
-    del effort  # a search without chance, bounded by its own steps
-    answer = chain.place(residual, request, policy)
+    answer = chain.place(residual, request, policy, chain.STEPS if effort.budget_s else 0)
     if isinstance(answer, Placement):
         return answer
     return Refusal(request, _nothing(answer.proved), answer.proved, chain.SOLVER, answer.milliseconds)

@@ -45,6 +45,7 @@ class Stages:
     first: Ints  # (H + 1,) nodes first[h]..first[h + 1] - 1 are host h's
     demand: Ints  # (F, 2)
     allowed: Bools  # (F, N) may run there, and there is room for it alone
+    room: Ints  # (H, 2) free in sum over the nodes
     reach: Ints  # (F, H) a run from i on h ends at reach[i, h] at the latest, i where it cannot start
     price: Floats  # (F + 1, H) least cost on the host of the functions before each
     opening: Floats  # (H,) at least, for the first function there
@@ -74,9 +75,10 @@ def compile_chain(residual: Residual, request: Request, policy: Policy) -> Stage
     demand = np.array([(function.cpu_m, function.memory_mib) for function in functions], dtype=np.int64)
     hosts, counts = np.unique(topology.node_site, return_counts=True)
     first = np.concatenate(([0], np.cumsum(counts)))
-    room = (usable.node_free[None] >= demand[:, None]).all(axis=2)
-    allowed = room & admitted(residual, request, functions)
+    fits = (usable.node_free[None] >= demand[:, None]).all(axis=2)
+    allowed = fits & admitted(residual, request, functions)
     at = np.logical_or.reduceat(allowed, first[:-1], axis=1)
+    room = _free(usable, demand, first)
     legs = _legs(usable, request, names, policy, terms)
     head_site, tail_site = _ends(topology, request, legs)
     factor = 1.0 if policy.traffic else policy.latency
@@ -89,7 +91,8 @@ def compile_chain(residual: Residual, request: Request, policy: Policy) -> Stage
         first=first,
         demand=demand,
         allowed=allowed,
-        reach=_reach(demand, at, _free(usable, demand, first)),
+        room=room,
+        reach=_reach(demand, at, room),
         price=_prices(terms.place[list(rank)], allowed, first),
         opening=terms.opening[hosts] + np.minimum.reduceat(terms.wake, first[:-1]),
         legs=legs,
@@ -128,40 +131,49 @@ def _anchor_delay(topology: Topology, request: Request) -> Floats:
 
 def bounds(stages: Stages) -> Bounds:
     """The recursion, with the costs of opening a host at every run."""
-    return _recursion(stages, stages.price, stages.opening)
+    return _recursion(stages, stages.opening)
 
 
 def lower_bound(stages: Stages, found: Bounds) -> float:
     """The certified bound of the unrestricted problem; inf when no placement exists.
 
-    Without opening costs it is the recursion's. With them, a placement that visits no host twice still costs at least
-    that much; one that does has at least three runs, and pays for a host at least in proportion to the CPU it takes
-    there of what it could take.
+    Without opening costs it is the recursion's. With them, it is that of the placements that visit no host twice, and
+    :func:`revisiting` is that of the others.
     """
-    single = float((stages.head + found.start[0]).min(initial=np.inf))
-    if not stages.opening.any() or single == np.inf:
-        return single
-    return min(single, _revisiting(stages))
+    once = float((stages.head + found.start[0]).min())
+    return min(once, revisiting(stages)) if stages.opening.any() and once < np.inf else once
 
 
-def _revisiting(stages: Stages) -> float:
-    """Least cost of a placement with at least three runs, opening costs spread over CPU."""
-    cpu, nothing = stages.demand[:, 0], np.zeros_like(stages.opening)
-    most = np.maximum(np.minimum(_per_host(stages.residual.node_free, stages.first)[:, 0], cpu.sum()), 1)
-    price = stages.price + np.concatenate(([0], np.cumsum(cpu)))[:, None] * (stages.opening / most)
-    one = _recursion(stages, price, nothing)
-    two = _recursion(stages, price, nothing, one.rest)
-    three = _recursion(stages, price, nothing, two.rest)
-    return float((stages.head + three.start[0]).min())
+def revisiting(stages: Stages) -> float:
+    """A lower bound of the placements that visit some host twice: they have at least three runs. The hosts of the
+    first two differ and are opened; what is opened later is left out, for it may be one of them again."""
+    third = _recursion(stages, np.zeros_like(stages.opening))
+    second = _recursion(stages, stages.opening, _unended(third.rest))
+    first = _recursion(stages, stages.opening, _unended(second.rest))
+    return float((stages.head + first.start[0]).min())
 
 
-def _recursion(stages: Stages, price: Floats, opening: Floats, after: Floats | None = None) -> Bounds:
-    """Least costs of one run and `after` (F + 1, H), the least of what follows; by default any number of runs."""
+def opened_first(stages: Stages, found: Bounds) -> tuple[Bounds, Bounds, Bounds]:
+    """What is still to come whatever is visited again, by the runs done: none, one, two and more. The first two open
+    their hosts for sure, those after them are not charged. `found` is that of :func:`bounds`."""
+    if not stages.opening.any():
+        return found, found, found
+    many = _recursion(stages, np.zeros_like(stages.opening))
+    one = _recursion(stages, stages.opening, many.rest)
+    return _recursion(stages, stages.opening, one.rest), one, many
+
+
+def _unended(rest: Floats) -> Floats:
+    """Costs of what follows, where something must."""
+    return np.concatenate((rest[:-1], np.full((1, rest.shape[1]), np.inf)))
+
+
+def _recursion(stages: Stages, opening: Floats, after: Floats | None = None) -> Bounds:
+    """Least costs of one run and `after` (F + 1, H), the least of what follows; by default more runs like it."""
     count, width = stages.reach.shape
     rest, start = np.full((count + 1, width), np.inf), np.full((count, width), np.inf)
-    if after is None:
-        rest[count] = stages.tail
-    ahead = price + (rest if after is None else after)
+    rest[count] = stages.tail
+    ahead = stages.price + (rest if after is None else after)
     place = np.arange(count + 1)[:, None]
     for i in range(count - 1, -1, -1):
         reach = stages.reach[i]
@@ -169,11 +181,11 @@ def _recursion(stages: Stages, price: Floats, opening: Floats, after: Floats | N
         if top == i:
             continue
         within = place[i + 1 : top + 1] <= reach
-        start[i] = opening + np.where(within, ahead[i + 1 : top + 1], np.inf).min(axis=0) - price[i]
+        start[i] = opening + np.where(within, ahead[i + 1 : top + 1], np.inf).min(axis=0) - stages.price[i]
         if i:
             rest[i] = (stages.hops[i] + start[i]).min(axis=1)
         if i and after is None:
-            ahead[i] = price[i] + rest[i]
+            ahead[i] = stages.price[i] + rest[i]
     return Bounds(rest, start)
 
 

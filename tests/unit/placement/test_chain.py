@@ -148,26 +148,41 @@ def test_a_site_with_room_in_sum_but_on_no_node_is_passed_over() -> None:
     assert answer.gap == 0
 
 
-def test_what_the_sums_allow_but_the_nodes_do_not_costs_a_gap_and_no_error() -> None:
+def test_what_the_sums_allow_but_the_nodes_do_not_is_proved_dearer() -> None:
     near = Site("b", (Node("b1", 3000, 1000), Node("b2", 3000, 1000)))
     topology = line(Site("a"), near, Site("c", (Node("c1", 9000, 1000),)))
-    answer = placed(Residual.of(topology), walk(*(Function(f"f{number}", 2000, 10) for number in range(3))))
+    request = walk(*(Function(f"f{number}", 2000, 10) for number in range(3)))
+    answer = placed(Residual.of(topology), request)
     assert [answer.assignment[f"f{number}"] for number in range(3)] == ["b1", "b2", "c1"]
-    assert (answer.objective, answer.lower_bound) == (2000, 1000)
+    assert (answer.objective, answer.lower_bound) == (2000, 2000)
+    quick = chain.place(Residual.of(topology), request, Policy(), steps=0)
+    assert isinstance(quick, Placement)
+    assert (quick.objective, quick.lower_bound) == (2000, 1000)
 
 
-def test_the_bound_holds_where_the_best_placement_visits_a_site_twice() -> None:
-    """b takes the first and the last function, the one between needs a GPU at c: A* cannot return to b."""
-    gpu = Node("c1", 1000, 1000, classes=frozenset({"gpu"}))
-    topology = line(
-        Site("a"), Site("b", (Node("b1", 2000, 2000),)), Site("c", (gpu,)), Site("d", (Node("d1", 99, 99),))
-    )
+@pytest.mark.parametrize("opening", [0, 30, 3000])
+def test_a_site_is_visited_again_where_that_is_best_and_opened_once(opening: float) -> None:
+    """b takes the first and the last function, the one between needs a GPU at c; d is as far again."""
+    gpu, near, far = Node("c1", 1000, 1000, classes=frozenset({"gpu"})), Node("b1", 2000, 2000), Node("d1", 99, 99)
+    topology = line(Site("a"), Site("b", (near,)), Site("c", (gpu,)), Site("d", (far,)))
     request = walk(Function("f0", 1, 1), Function("f1", 1, 1, "gpu"), Function("f2", 1, 1), tail="b")
-    for policy in (Policy(), Policy(opening=30), Policy(opening=3000)):
-        answer = placed(Residual.of(topology), request, policy)
-        twice = policy.latency * 3000 + policy.opening * 200
-        assert answer.assignment["f2"] == "d1"
-        assert answer.lower_bound <= twice < answer.objective
+    answer = placed(Residual.of(topology), request, Policy(opening=opening))
+    assert list(answer.assignment.values()) == ["b1", "c1", "b1"]
+    assert answer.objective == 3000 + opening * 200
+    quick = chain.place(Residual.of(topology), request, Policy(opening=opening), steps=0)
+    assert isinstance(quick, Placement)
+    assert quick.assignment["f2"] == "d1"
+    assert quick.lower_bound <= answer.objective
+
+
+def test_a_site_visited_again_holds_all_its_functions_together() -> None:
+    """As above, but b has room for one of the two only."""
+    gpu, near, far = Node("c1", 1000, 1000, classes=frozenset({"gpu"})), Node("b1", 1000, 1000), Node("d1", 600, 600)
+    topology = line(Site("a"), Site("b", (near,)), Site("c", (gpu,)), Site("d", (far,)))
+    request = walk(Function("f0", 600, 1), Function("f1", 1, 1, "gpu"), Function("f2", 600, 1), tail="b")
+    answer = placed(Residual.of(topology), request)
+    assert list(answer.assignment.values()) == ["b1", "c1", "d1"]
+    assert answer.objective == answer.lower_bound == 5000
 
 
 def test_a_proximity_class_is_kept_and_a_price_moves_what_may_move() -> None:
