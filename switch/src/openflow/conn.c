@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 
 #include "../base/log.h"
+#include "lookup.h"
 
 #define CONN_IN_SIZE ((size_t) 256 * 1024)
 #define CONN_OUT_HIGH ((size_t) 8 * 1024 * 1024) /* a peer that leaves more unread is not read from */
@@ -36,7 +37,16 @@ struct conn *conn_create(struct controller *controller, struct conn *main, uint8
 
 /* ---- The end of a stream ---- */
 
+static void conn_drop_lookup(struct conn *conn) {
+    if (!conn->lookup)
+        return;
+    loop_fd_remove(conn->lookup_fd);
+    lookup_end(conn->lookup);
+    conn->lookup = NULL;
+}
+
 static void conn_drop_stream(struct conn *conn) {
+    conn_drop_lookup(conn);
     if (!conn->fd)
         return;
     loop_fd_remove(conn->fd);
@@ -114,17 +124,43 @@ static void conn_greet(struct conn *conn) {
     conn_flush(conn);
 }
 
+/* To an address that is known. */
+static void conn_call(struct conn *conn, const struct target *target) {
+    int error = stream_connect(&conn->stream, target, target->tls ? conn->of->tls : NULL);
+    if (error)
+        conn_close(conn, strerror(-error));
+    else
+        conn_attach(conn, CONN_CONNECTING, EPOLLOUT);
+}
+
+static void conn_name_known(void *aux, uint32_t events) {
+    struct conn *conn = aux;
+    struct target target;
+    (void) events;
+    const char *why = lookup_result(conn->lookup, &target);
+    conn_drop_lookup(conn);
+    if (why)
+        conn_close(conn, why);
+    else
+        conn_call(conn, &target);
+}
+
+static void conn_look_up(struct conn *conn) {
+    conn->lookup = lookup_start(&conn->controller->target);
+    if (conn->lookup)
+        conn->lookup_fd = loop_fd_add(conn->of->loop, lookup_fd(conn->lookup), EPOLLIN, conn_name_known, conn);
+    else
+        conn_close(conn, "the host's name cannot be looked up: no thread left");
+}
+
 void conn_start(struct conn *conn) {
-    const struct target *target = &conn->controller->target;
-    int error = target->tls && !conn->of->tls ? -ENOKEY : stream_connect(&conn->stream, target, conn->of->tls);
-    if (error) {
-        conn_close(conn, error == -ENOKEY ? "ssl: needs a private key, a certificate and a CA: configure TLS first"
-                                          : strerror(-error));
-        return;
-    }
     snprintf(conn->peer, sizeof conn->peer, "%.63s", conn->controller->text);
-    conn_attach(conn, CONN_CONNECTING, EPOLLOUT);
+    conn->state = CONN_CONNECTING;
     loop_timer_set(conn->timer, loop_now_ms() + CONNECT_TIMEOUT_MS);
+    if (conn->controller->target.address_len)
+        conn_call(conn, &conn->controller->target);
+    else
+        conn_look_up(conn);
 }
 
 void conn_adopt(struct conn *conn, const struct stream *stream, const char *peer) {
@@ -302,7 +338,7 @@ void conn_work(struct of *of) {
     struct conn *conn = LIST_FIRST(&of->conns);
     while (conn) {
         struct conn *next = LIST_NEXT(conn, link);
-        if (conn->fd && conn->state != CONN_CONNECTING) {
+        if (conn->fd && conn->state >= CONN_HELLO) {
             if (!conn->reading_paused && stream_has_more(&conn->stream))
                 conn_read(conn);
             conn_finish_round(conn);

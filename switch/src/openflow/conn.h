@@ -4,11 +4,9 @@
  * long as it does and reconnect; a passive one has as many connections as peers came, each of which ends with its
  * stream.
  *
- *      conn.c       bytes: connecting, keep-alive, reading messages in place, sending      (stream.h below)
- *      dispatch.c   messages: which handler, who may send what, errors as answers
- *      session.c modify.c bundle.c multipart.c stats_*.c    handlers
- *      events.c     what the switch says of its own accord
- *      restore.c    replay and dump
+ *      conn.c       bytes: connecting, keep-alive, reading messages in place, sending       (stream.h and lookup.h
+ * below) dispatch.c   messages: which handler, who may send what, errors as answers session.c modify.c bundle.c
+ * multipart.c stats_*.c    handlers events.c     what the switch says of its own accord restore.c    replay and dump
  *
  * Messages are handled where they were read, without copies. Answers gather in `out` and leave with one write when the
  * bytes that were read are used up. Plain changes that follow each other share one datapath transaction (of_txn()). */
@@ -27,6 +25,7 @@
 enum conn_state { CONN_BACKOFF, CONN_CONNECTING, CONN_HELLO, CONN_UP };
 
 struct bundle;
+struct lookup;
 LIST_HEAD(bundle_list, bundle);
 LIST_HEAD(conn_list, conn);
 
@@ -47,8 +46,10 @@ struct conn {
 
     enum conn_state state;
     struct stream stream;
-    struct loop_fd *fd;       /* NULL: no stream */
-    uint32_t watched;         /* epoll's events for `fd` */
+    struct loop_fd *fd;    /* NULL: no stream */
+    uint32_t watched;      /* epoll's events for `fd` */
+    struct lookup *lookup; /* of the target's name, before there is a stream */
+    struct loop_fd *lookup_fd;
     struct loop_timer *timer; /* backoff, connecting and keep-alive: one at a time */
     const char *close_reason; /* not NULL: to be closed when the message at hand is done */
     unsigned backoff_ms;

@@ -173,6 +173,28 @@ static void packet_ins_tell_their_context(void **state) {
     client_close(client);
 }
 
+/* A host by its name: looked up beside the loop, then called. */
+static void names_are_looked_up(void **state) {
+    struct rig *rig = *state;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    struct listener listener = {.rig = rig, .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    assert_int_equal(bind(listener.fd, (struct sockaddr *) &address, sizeof address), 0);
+    assert_int_equal(listen(listener.fd, 8), 0);
+    getsockname(listener.fd, (struct sockaddr *) &address, &len);
+    listener.watch = loop_fd_add(rig->loop, listener.fd, EPOLLIN, someone_calls, &listener);
+    snprintf(listener.target, sizeof listener.target, "tcp:localhost:%u", ntohs(address.sin_port));
+    assert_null(of_controller_add(rig->of, listener.target));
+    struct client *client = take_call(&listener);
+    expect_silence(client);
+    client_close(client);
+    assert_null(of_controller_add(rig->of, "tcp:no.such.host.invalid:6653"));    /* it goes on trying */
+    assert_null(of_controller_remove(rig->of, "tcp:no.such.host.invalid:6653")); /* while the look-up runs */
+    assert_null(of_controller_remove(rig->of, listener.target));
+    loop_fd_remove(listener.watch);
+    close(listener.fd);
+}
+
 /* ---- TLS: both sides are switches of ours, one of which listens ---- */
 
 struct identity {
@@ -305,9 +327,13 @@ static void tls_asks_for_the_right_certificate(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(bad_targets_are_explained),     TEST(good_targets_are_understood),
-        TEST(the_switch_calls_again),        TEST(packet_ins_ride_auxiliary_connections),
-        TEST(packet_ins_tell_their_context), TEST(tls_asks_for_the_right_certificate),
+        TEST(bad_targets_are_explained),
+        TEST(good_targets_are_understood),
+        TEST(the_switch_calls_again),
+        TEST(packet_ins_ride_auxiliary_connections),
+        TEST(packet_ins_tell_their_context),
+        TEST(names_are_looked_up),
+        TEST(tls_asks_for_the_right_certificate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
