@@ -135,7 +135,16 @@ static void disarm(const struct queue_set *set, const struct pollfd *waits, unsi
     }
 }
 
-/* Sleep until there is something to do. False if a port cannot tell when there is. */
+/* A set that is new to this worker: whoever polled its queues before may have left them armed. */
+static void adopt(struct worker *worker, const struct queue_set *set) {
+    for (unsigned i = 0; i < set->n; i++)
+        if (set->queues[i].port->type->disarm)
+            set->queues[i].port->type->disarm(set->queues[i].port, set->queues[i].queue, false);
+    worker->generation = set->generation;
+}
+
+/* Sleep until there is something to do. False if a port cannot tell when there is. While we are offline the set and its
+ * ports may be taken away; then they are not ours to disarm. */
 static bool block(struct worker *worker, const struct queue_set *set) {
     struct pollfd waits[MAX_WAITS];
     unsigned n = arm(worker, set, waits);
@@ -148,7 +157,9 @@ static bool block(struct worker *worker, const struct queue_set *set) {
         go_online(worker);
         add(&worker->counters.blocks, 1);
     }
-    disarm(set, waits, n);
+    set = atomic_load_explicit(&worker->queues, memory_order_acquire);
+    if (set->generation == worker->generation)
+        disarm(set, waits, n);
     worker->last_packet = worker->mark = rte_rdtsc();
     worker->sleep_ns = 0;
     return true;
@@ -162,17 +173,19 @@ static void rest(struct worker *worker, const struct queue_set *set, unsigned la
     bool quiet = worker->mark - worker->last_packet > rte_get_tsc_hz() / 1000 * BLOCK_AFTER_MS;
     if ((quiet || !set->n) && block(worker, set))
         return;
+    uint64_t longer = RTE_MIN(worker->sleep_ns + NAP_STEP_NS, set->max_sleep_ns);
     if (worker->sleep_ns)
         nap(worker, set);
-    worker->sleep_ns = RTE_MIN(worker->sleep_ns + NAP_STEP_NS, set->max_sleep_ns);
-    if (!largest) /* what passed was sleep, not work */
-        worker->mark = rte_rdtsc();
+    worker->sleep_ns = longer;
+    worker->mark = rte_rdtsc(); /* what passed was sleep, not work */
 }
 
 /* ---- The thread ---- */
 
 static void round_of(struct worker *worker) {
     const struct queue_set *set = atomic_load_explicit(&worker->queues, memory_order_acquire);
+    if (unlikely(set->generation != worker->generation))
+        adopt(worker, set);
     unsigned largest = poll_queues(worker, set);
     if (unlikely(!rte_ring_empty(worker->jobs)))
         do_jobs(worker);

@@ -33,6 +33,7 @@ struct queue_ref {
 };
 
 struct queue_set {
+    uint64_t generation; /* no two sets have the same */
     unsigned n;
     uint64_t max_sleep_ns; /* 0: never nap (policy "spin") */
     struct queue_ref queues[];
@@ -78,6 +79,7 @@ struct worker {
     /* The worker's own. */
     uint64_t mark, last_packet; /* TSC */
     uint64_t sleep_ns;
+    uint64_t generation; /* of the set that was polled last */
 
     /* The control thread's own. */
     uint64_t jobs_given;

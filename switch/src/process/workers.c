@@ -34,8 +34,10 @@ void workers_synchronize(struct workers *workers) {
 
 /* ---- Handing queues out ---- */
 
-static struct queue_set *set_create(unsigned room) {
-    return xzalloc(sizeof(struct queue_set) + room * sizeof(struct queue_ref));
+static struct queue_set *set_create(struct workers *workers, unsigned room) {
+    struct queue_set *set = xzalloc(sizeof *set + room * sizeof *set->queues);
+    set->generation = ++workers->generation;
+    return set;
 }
 
 static unsigned count_queues(const struct workers *workers) {
@@ -95,9 +97,9 @@ void workers_assign(struct workers *workers) {
     unsigned room = count_queues(workers), changed = 0;
     struct queue_set *old[DP_MAX_WORKERS], *new[DP_MAX_WORKERS];
     for (unsigned i = 0; i < workers->n; i++)
-        new[i] = set_create(room);
+        new[i] = set_create(workers, room);
     plan(workers, new);
-    struct queue_set none = {0};
+    struct queue_set none = {.generation = ++workers->generation};
     for (unsigned i = 0; i < workers->n; i++) {
         struct worker *worker = &workers->worker[i];
         old[i] = atomic_load(&worker->queues);
@@ -230,7 +232,7 @@ char *workers_start(struct workers *workers, struct dp *dp, struct rte_mempool *
         struct worker *worker = &workers->worker[i];
         *worker = (struct worker){
             .id = i, .cpu = cpus[i], .dp = dp, .pool = pool, .rcu = workers->rcu, .ports = workers->ports};
-        atomic_store(&worker->queues, set_create(0));
+        atomic_store(&worker->queues, set_create(workers, 0));
         char *error = worker_start(worker);
         if (error)
             return error;

@@ -26,6 +26,7 @@ struct workers {
     struct workers_policy policy;
     struct port *_Atomic ports[DP_MAX_PORTS]; /* by slot: where workers send to */
     bool polled[DP_MAX_PORTS];                /* by slot */
+    uint64_t generation;                      /* of the newest queue set */
     unsigned n;
     struct worker *worker;          /* n of them */
     uint64_t last_look, *last_busy; /* of the load policy: TSC, and per worker */
