@@ -115,6 +115,8 @@ MALFORMED = (
     *(Case(f"node, memory_mib {bad}", _node(memory_mib=bad), ("Node n", "memory_mib")) for bad in (NAN, -1, None)),
     Case("node without a name", _node(name=""), ("Node", "name")),
     Case("node, classes a string", _node(classes="vm"), ("Node n", "classes")),
+    Case("node, awake a word", _node(awake="yes"), ("Node n", "awake")),
+    Case("affinity, anti a word", lambda: Affinity(frozenset({"f", "g"}), Scope.NODE, "no"), ("Affinity", "anti")),  # type: ignore[arg-type]
     Case("site beyond the pole", lambda: Site("x", latitude=91.0), ("Site x", "latitude")),
     Case("site, longitude NaN", lambda: Site("x", longitude=NAN), ("Site x", "longitude")),
     Case("power curve, NaN watts", lambda: PowerCurve(((0, NAN), (1, 2))), ("PowerCurve", "watts")),

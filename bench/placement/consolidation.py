@@ -71,7 +71,7 @@ class Ours:
         low, high = recent.mean(axis=1), np.quantile(recent, QUANTILE, axis=1)
         on = np.bincount(host_of, minlength=len(self.hosts)) > 0
         hosts = tuple(
-            replace(host, node=replace(host.node, on=bool(flag))) for host, flag in zip(self.hosts, on, strict=True)
+            replace(host, node=replace(host.node, awake=bool(flag))) for host, flag in zip(self.hosts, on, strict=True)
         )
         guests = tuple(
             Guest(

@@ -40,7 +40,7 @@ def estate() -> Topology:
             Site(
                 "metro", (Node("m1", 4000, 8192, power=curve), Node("m2", 4000, 8192, frozenset({"container", "vm"})))
             ),
-            Site("core", (Node("c1", 16000, 65536, power=curve, on=False),)),
+            Site("core", (Node("c1", 16000, 65536, power=curve, awake=False),)),
         ),
         (
             Link("access", "edge", 500, 100 * MBIT, Capacity.PER_DIRECTION),

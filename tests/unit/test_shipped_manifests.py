@@ -16,7 +16,7 @@ FILES = sorted(path for folder in ("flavours", "thingvisors", "examples") for pa
 
 def ours(path: Path) -> Iterator[dict[str, Any]]:
     for manifest in yaml.safe_load_all(path.read_text()):
-        if manifest and manifest["kind"] in KINDS:
+        if manifest and manifest.get("kind") in KINDS:  # the examples of tephra-place are no manifests
             yield manifest
 
 

@@ -223,7 +223,7 @@ class _View:
         total = 0.0
         for name, functions in self.on_node().items():
             node = self.nodes_by_name[name]
-            if not node.on and not self.guests.get(name):
+            if not node.awake and not self.guests.get(name):
                 total += node.power.points[0][1]
             demand = sum(function.cpu_m for function in functions)
             if demand:

@@ -81,7 +81,7 @@ def _node(item: Mapping[str, Any], power: Mapping[str, PowerCurve]) -> tuple[str
         classes=_classes(labels) if usable else frozenset(),
         images=frozenset(images),
         power=power.get(name, PowerCurve()),
-        on=not asleep,
+        awake=not asleep,
     )
 
 

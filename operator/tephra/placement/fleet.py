@@ -49,7 +49,7 @@ class Books:
             hosts=hosts,
             guests=guests,
             rules=rules,
-            on=np.array([host.node.on for host in hosts], np.bool_) | (load[COUNT] > 0),
+            on=np.array([host.node.awake for host in hosts], np.bool_) | (load[COUNT] > 0),
             host_of=where,
             group=np.array([numbers[host.group] for host in hosts], np.int64),
             capacity=np.array([cpu, [host.node.memory_mib for host in hosts]], np.float64).reshape(2, -1),

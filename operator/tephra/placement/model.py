@@ -129,12 +129,13 @@ class Node:
     images: frozenset[str] = frozenset()  # names of images present
     layers: frozenset[str] = frozenset()  # digests of layers present
     power: PowerCurve = PowerCurve()
-    on: bool = True
+    awake: bool = True  # not `on`: YAML 1.1 reads that as a truth value
 
     def __post_init__(self) -> None:
         owner = f"Node {values.name('Node', 'name', self.name)}"
         object.__setattr__(self, "cpu_m", values.amount(owner, "cpu_m", self.cpu_m))
         object.__setattr__(self, "memory_mib", values.amount(owner, "memory_mib", self.memory_mib))
+        object.__setattr__(self, "awake", values.flag(owner, "awake", self.awake))
         for names in ("classes", "images", "layers"):
             object.__setattr__(self, names, _names(owner, names, getattr(self, names)))
 
@@ -330,6 +331,7 @@ class Affinity:
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", _names("Affinity", "members", self.members))
         object.__setattr__(self, "scope", values.choice("Affinity", "scope", self.scope, Scope))
+        object.__setattr__(self, "anti", values.flag("Affinity", "anti", self.anti))
         if len(self.members) < 2:
             raise ValueError(f"Affinity: members are {sorted(self.members)}; give at least two")
 

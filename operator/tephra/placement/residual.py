@@ -91,7 +91,7 @@ class Residual:
 
     def awake(self, node: int) -> bool:
         """Whether the node of that index is on, or will be for its guests."""
-        return self.topology.nodes[node].on or node in self.guests
+        return self.topology.nodes[node].awake or node in self.guests
 
     def admits(self, node: int, function: Function, tenant: str) -> bool:
         """Whether class, allowed sites and the isolation of all involved let the function onto the node, alone."""

@@ -10,6 +10,8 @@ from enum import StrEnum
 from numbers import Integral, Real
 from typing import TypeVar
 
+import numpy as np
+
 
 def amount(owner: str, field: str, value: object, least: int = 0) -> int:
     """A finite integer >= `least`. Booleans, NaN, infinities and fractions are refused: solvers count in integers."""
@@ -29,6 +31,13 @@ def number(owner: str, field: str, value: object, least: float = 0.0, most: floa
         bounds = f">= {least:g}" if math.isinf(most) else f"in [{least:g}, {most:g}]"
         raise ValueError(f"{owner}: {field} is {value!r}; give a number {bounds}")
     return result
+
+
+def flag(owner: str, field: str, value: object) -> bool:
+    """A truth value, no other thing taken for one."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{owner}: {field} is {value!r}; give true or false")
+    return bool(value)
 
 
 def name(owner: str, field: str, value: object) -> str:

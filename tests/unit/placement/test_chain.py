@@ -102,7 +102,7 @@ def small(seed: int) -> tuple[Residual, Request]:
                 int(rng.integers(2, 9)) * 1000,
                 int(rng.integers(4, 17)) * 1024,
                 power=PowerCurve(((0.0, float(rng.integers(50, 150))), (1.0, 200.0))),
-                on=bool(rng.random() < 0.7),
+                awake=bool(rng.random() < 0.7),
                 layers=frozenset({"sha256:1"} if rng.random() < 0.5 else ()),
             )
             for number in range(int(rng.integers(0, 3)) if sites else 2)

@@ -17,7 +17,7 @@ ALONE = Rules(spare=False, headroom=0)
 
 
 def host(number: int, *, cpu: int = 4_000, memory: int = 8_192, group: str = "edge", on: bool = True) -> Host:
-    return Host(Node(f"h{number}", cpu, memory, power=CURVE, on=on), group)
+    return Host(Node(f"h{number}", cpu, memory, power=CURVE, awake=on), group)
 
 
 def guest(name: str, on: int, *, cpu: float = 500, high: float | None = None, memory: int = 1_024) -> Guest:

@@ -31,6 +31,7 @@ from tephra.placement import (
 from tephra.placement.solve import solve
 from tests.support.placement import chain_of, empty, estate
 
+EXAMPLE = Path(__file__).parents[3] / "examples" / "placement"
 GRAPHML = """<graphml xmlns="http://graphml.graphdrawing.org/xmlns">
   <key id="a" for="node" attr.name="Latitude"/><key id="b" for="node" attr.name="Longitude"/>
   <key id="c" for="node" attr.name="label"/><key id="d" for="edge" attr.name="LinkSpeedRaw"/>
@@ -105,7 +106,7 @@ def test_the_clusters_nodes_become_sites() -> None:
     assert first.images == {"a@sha256:1", "a:1"}
     assert not by_name["n2"].classes  # cordoned: takes nothing new
     assert not by_name["n4"].classes  # not ready
-    assert not by_name["n3"].on  # sleeps
+    assert not by_name["n3"].awake  # sleeps
     assert by_name["n3"].classes == {"container"}  # and may be woken
     assert cluster_nodes.SITE_LABEL == labels.SITE
 
@@ -149,7 +150,7 @@ def test_documents_come_back_as_they_went() -> None:
         ({"sites": {}}, "topology.sites: .* is no list"),
         ({"sites": [{"nam": "x"}]}, r"topology.sites\[0\]: unknown field 'nam'"),
         ({"sites": [{"name": "x", "nodes": [{"name": "n", "cpu_m": float("nan"), "memory_mib": 1}]}]}, "cpu_m is nan"),
-        ({"sites": [{"name": "x", "nodes": [{"name": "n", "cpu_m": 1, "memory_mib": 1, "on": 1}]}]}, None),
+        ({"sites": [{"name": "x", "nodes": [{"name": "n", "cpu_m": 1, "memory_mib": 1, "awake": True}]}]}, None),
     ],
 )
 def test_documents_that_are_wrong_say_where(document: object, says: str | None) -> None:
@@ -191,6 +192,24 @@ def test_the_command_line_places_refuses_and_explains(
     code, _, error = run(monkeypatch, capsys, "solve", topology, tmp_path / "nothing.json")
     assert code == 1
     assert "nothing.json" in error
+
+
+def test_the_example_is_placed_and_its_refusal_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where, policy_file = EXAMPLE / "estate.yaml", EXAMPLE / "policy.yaml"
+    code, answer, _ = run(monkeypatch, capsys, "solve", where, EXAMPLE / "guard.yaml", "--policy", policy_file)
+    assert (code, answer["gap"]) == (0, 0)
+    placement = documents.decode(Placement, answer["placement"])
+    topology = documents.decode(Topology, yaml.safe_load((EXAMPLE / "estate.yaml").read_text()))
+    policy = documents.decode(Policy, yaml.safe_load((EXAMPLE / "policy.yaml").read_text()))
+    check.require(Residual.of(topology), placement.request, policy, placement)
+    assert placement.assignment == {"detect": "cabinet-1", "track": "city-1", "archive": "city-2"}
+    greedy = tmp_path / "greedy.yaml"
+    greedy.write_text((EXAMPLE / "guard.yaml").read_text().replace("cpu_m: 3000", "cpu_m: 5000"))
+    code, answer, _ = run(monkeypatch, capsys, "solve", where, greedy, "--policy", policy_file)
+    assert (code, answer["refusal"]["resource"]) == (3, "cpu_m")
+    assert answer["refusal"]["relaxation"]["field"] == "max_delay_us"  # 1000 → 1200 is less than 5000 → 3600
 
 
 def test_the_command_line_simulates(
