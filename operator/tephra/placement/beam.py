@@ -190,8 +190,8 @@ class _Front:
         """Nodes that every constraint admits; of equal cost the one the function fills best."""
         added = np.where(_open(instance, partial, function), _added(instance, partial, function), np.inf)
         slack = (partial.free - instance.demand[function]).sum(axis=1)
-        at = instance.topology.node_site
-        order = np.lexsort((slack, added, at))
+        at = instance.topology.node_site  # in order: sites with one node each leave no choice
+        order = np.arange(len(at)) if (np.diff(at) > 0).all() else np.lexsort((slack, added, at))
         sites, first = np.unique(at[order], return_index=True)
         node, cost = np.full(len(instance.topology.sites), NONE), np.full(len(instance.topology.sites), np.inf)
         node[sites] = order[first]
@@ -221,10 +221,16 @@ def _open(instance: Instance, partial: PartialMap, function: int) -> Bools:
     for group in instance.groups:
         if function in group.members:
             at = [spot for member in group.members if (spot := _spot(instance, partial, member, group.scope)) != NONE]
-            here = np.arange(len(fit)) if group.scope is Scope.NODE else instance.topology.node_site
             if at:
-                fit &= np.isin(here, at) != group.anti
+                fit &= _at(instance, group.scope, at) != group.anti
     return np.asarray(fit)
+
+
+def _at(instance: Instance, scope: Scope, places: Sequence[int]) -> Bools:
+    """(N,) the nodes that are, or whose site is, among the places."""
+    among = np.zeros(len(instance.free) if scope is Scope.NODE else len(instance.topology.sites), dtype=bool)
+    among[places] = True
+    return among if scope is Scope.NODE else among[instance.topology.node_site]
 
 
 def _spot(instance: Instance, partial: PartialMap, member: int, scope: Scope) -> int:

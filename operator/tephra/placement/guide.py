@@ -49,11 +49,11 @@ class Guide:
             (cpu * bandwidth)[hosts],
         )
 
-    def cost(self, flow: Flow) -> Floats:
-        """(H, H) what a flow between two hosting sites is guessed to cost."""
+    def cost(self, flow: Flow, host: int | slice = slice(None)) -> Floats:
+        """(H, H) what a flow between two hosting sites is guessed to cost, or (H,) from one of them."""
         channels = (flow.out > NONE) + (flow.back > NONE)
         kbps = max(flow.out, 0) + max(flow.back, 0)
-        return channels * self.delay + kbps * self.carry if kbps else channels * self.delay
+        return channels * self.delay[host] + kbps * self.carry[host] if kbps else channels * self.delay[host]
 
     def start(self) -> Floats:
         """(F, H) what each function costs with nothing placed but the endpoints."""
@@ -70,7 +70,7 @@ class Guide:
         attach[self.apart[function], host] = np.inf
         for flow in self.instance.flows:
             if function in (flow.a, flow.b) and max(flow.a, flow.b) < self.instance.count:
-                attach[flow.b if flow.a == function else flow.a] += self.cost(flow)[host]
+                attach[flow.b if flow.a == function else flow.a] += self.cost(flow, host)
 
     def rest(self, function: int, attach: Floats, unplaced: Sequence[int]) -> Floats:
         """(B, H) the guess for the functions `unplaced`, of B maps with `attach` (B, F, H), by where `function` is."""
