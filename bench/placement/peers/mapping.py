@@ -1,7 +1,7 @@
 """From a node ranking to an embedding: the two-stage mapping of GRC, NRM and RW-MaxMatch, and the coordinated RW-BFS.
 
 All embed one virtual node per substrate node and one unsplit path per virtual link, as the papers do. They read a
-:class:`Free` and never change it; :meth:`Free.take` and :meth:`Free.give` do, and belong to whoever replays arrivals.
+:class:`Free` and never change it.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,11 +24,6 @@ class Embedding:
     nodes: tuple[int, ...]
     paths: tuple[tuple[int, ...], ...]
 
-    def cost(self, request: VirtualNetwork) -> int:
-        """What the papers call cost: CPU plus bandwidth times hops."""
-        hops = [len(path) - 1 for path in self.paths]
-        return int(request.cpu.sum() + request.bandwidth @ np.array(hops, dtype=np.int64))
-
 
 @dataclass(slots=True)
 class Free:
@@ -44,18 +39,6 @@ class Free:
         u, v = network.links.T
         bandwidth[u, v] = bandwidth[v, u] = network.bandwidth
         return cls(network.cpu.copy(), bandwidth)
-
-    def take(self, request: VirtualNetwork, embedding: Embedding) -> None:
-        """Reserve what the embedding uses."""
-        self.cpu[list(embedding.nodes)] -= request.cpu
-        for path, demand in zip(embedding.paths, request.bandwidth, strict=True):
-            _reserve(self.bandwidth, path, int(demand))
-
-    def give(self, request: VirtualNetwork, embedding: Embedding) -> None:
-        """Return what the embedding used."""
-        self.cpu[list(embedding.nodes)] += request.cpu
-        for path, demand in zip(embedding.paths, request.bandwidth, strict=True):
-            _reserve(self.bandwidth, path, -int(demand))
 
 
 def two_stage(rank: Ranking, free: Free, request: VirtualNetwork) -> Embedding | None:

@@ -75,7 +75,7 @@ def test_rw_bfs_looks_as_far_as_it_may() -> None:
     found = rw_bfs(free, request, max_hop=2)
     assert found is not None
     assert sorted(found.nodes) == [0, 2]
-    assert found.cost(request) == 4 + 1 * 2
+    assert {len(path) for path in found.paths} == {3}
 
 
 def test_rw_bfs_backtracks() -> None:
@@ -86,14 +86,11 @@ def test_rw_bfs_backtracks() -> None:
     assert sorted(found.nodes) == [3, 4, 5]
 
 
-def test_what_is_taken_is_given_back() -> None:
-    network = geant_like(1)
-    free, whole = Free.of(network), Free.of(network)
+def test_to_look_for_an_embedding_takes_nothing() -> None:
+    free, whole = Free.of(geant_like(1)), Free.of(geant_like(1))
     for request in arrivals(1, 1.0, 5):
-        if found := rw_bfs(free, request):
-            free.take(request, found)
-            assert (free.bandwidth >= 0).all()
-            free.give(request, found)
+        for embed in graphs.PEERS.values():
+            embed(free, request)
     assert (free.cpu == whole.cpu).all()
     assert (free.bandwidth == whole.bandwidth).all()
 
