@@ -55,7 +55,11 @@ class Bed:
         """Empty tables, groups and meters; configuration and port settings as at the start."""
         self.c.send(msg.OFPRoleRequest(DP, of.OFPCR_ROLE_EQUAL, 0))
         self.c.send(msg.OFPSetConfig(DP, of.OFPC_FRAG_NORMAL, of.OFPCML_NO_BUFFER))
-        self.c.send(msg.OFPFlowMod(DP, table_id=of.OFPTT_ALL, command=of.OFPFC_DELETE, out_port=of.OFPP_ANY, out_group=of.OFPG_ANY))
+        self.c.send(
+            msg.OFPFlowMod(
+                DP, table_id=of.OFPTT_ALL, command=of.OFPFC_DELETE, out_port=of.OFPP_ANY, out_group=of.OFPG_ANY
+            )
+        )
         self.c.send(msg.OFPGroupMod(DP, of.OFPGC_DELETE, of.OFPGT_ALL, of.OFPG_ALL, []))
         self.c.send(msg.OFPMeterMod(DP, of.OFPMC_DELETE, 0, of.OFPM_ALL, []))
         actions = [output(of.OFPP_ALL), output(of.OFPP_IN_PORT), output(of.OFPP_CONTROLLER)]
@@ -118,7 +122,9 @@ class Bed:
                 select.select([port.socket], [], [], left)
         return frame
 
-    def flow_stats(self, table_id: int = of.OFPTT_ALL, match: dict[str, Any] | None = None, **filters: Any) -> list[Any]:
+    def flow_stats(
+        self, table_id: int = of.OFPTT_ALL, match: dict[str, Any] | None = None, **filters: Any
+    ) -> list[Any]:
         """Flow statistics but those of the marker's rule."""
         self.switch.settle()
         options = {"out_port": of.OFPP_ANY, "out_group": of.OFPG_ANY, "cookie": 0, "cookie_mask": 0} | filters
@@ -146,7 +152,9 @@ def set_field(**fields: Any) -> Any:
     return msg.OFPActionSetField(**fields)
 
 
-def flow(match: dict[str, Any], actions: Sequence[Any] = (), *, instructions: Sequence[Any] | None = None, **options: Any) -> Any:
+def flow(
+    match: dict[str, Any], actions: Sequence[Any] = (), *, instructions: Sequence[Any] | None = None, **options: Any
+) -> Any:
     """A flow-mod that adds, with priority 10, `actions` applied; anything else by keyword."""
     if instructions is None:
         instructions = [apply(*actions)] if actions else []

@@ -78,7 +78,7 @@ CLAUSES: dict[str, str] = {
     "6.3.4-all-get-events": "every EQUAL controller gets the events",
     "6.3.4-answers-own": "answers go to the connection that asked",
     "6.4-add-overlap": "CHECK_OVERLAP refuses an entry that overlaps another of its priority",
-    "6.4-add-replaces": "an identical entry is replaced: counters cleared, nothing told",
+    "6.4-add-replaces": "an identical entry is replaced: duration anew, counters kept unless RESET_COUNTS, nothing told",
     "6.4-modify": "MODIFY changes the instructions and leaves cookie, timeouts, flags, counters and duration",
     "6.4-modify-none": "MODIFY of no entry is no error and adds none",
     "6.4-modify-strict": "MODIFY_STRICT changes only the entry of the same match and priority",

@@ -16,4 +16,25 @@ DIFFERENCES: dict[str, Difference] = {
     "test_a_miss_in_a_later_table_drops_the_action_set_too": Difference(
         "5.4", "executes the action set of a packet that a later table without table-miss entry did not match"
     ),
+    "test_the_set_copies_ttl_inwards_first_and_decrements_last": Difference(
+        "5.12 (optional)", "has no copy-TTL action"
+    ),
+    "test_a_pushed_vlan_tag_copies_id_and_priority": Difference("5.12.1", "pushes a tag of zeros"),
+    "test_a_pushed_shim_goes_before_vlan_tags": Difference("5.12", "pushes MPLS behind VLAN tags"),
+    "test_a_pushed_itag_copies_the_priority": Difference("5.12 (optional)", "has no PBB actions"),
+    "test_select_spreads_flows_and_keeps_each[port]": Difference(
+        "5.6.1 (choice left to the switch)", "sends flows that differ only in a transport port to one bucket"
+    ),
+    "test_a_remark_band_raises_the_drop_precedence": Difference("5.7.1 (optional)", "has no dscp_remark band"),
+    "test_what_has_no_dscp_is_not_remarked": Difference("5.7.1 (optional)", "has no dscp_remark band"),
+    "test_the_packet_behind_a_barrier_meets_the_change": Difference(
+        "6.2", "replies before cached flows follow: packets meet the replaced entry"
+    ),
+    "test_the_packet_behind_a_barrier_meets_no_deleted_entry": Difference(
+        "6.2", "replies before cached flows follow: packets meet the deleted entry"
+    ),
+    "test_groups_do_not_lead_in_a_circle": Difference("6.5", "accepts groups that lead to each other"),
+    "test_a_group_does_not_lead_to_itself": Difference("6.5", "accepts a group that leads to itself"),
+    "test_no_entry_leads_to_a_group_that_is_not_there": Difference("6.5", "accepts a bucket that leads to no group"),
+    "test_only_deletes_name_all_tables": Difference("6.4", "refuses with BAD_REQUEST, not FLOW_MOD_FAILED"),
 }

@@ -71,9 +71,13 @@ def _sctp(src_port: int, dst_port: int) -> Any:
     return sctp.sctp(src_port, dst_port, 7, 0, [sctp.chunk_cookie_ack()])
 
 
-def over4(proto: int, *, ip: dict[str, Any] | None = None, eth_layers: tuple[Any, ...] | None = None, **fields: Any) -> bytes:
+def over4(
+    proto: int, *, ip: dict[str, Any] | None = None, eth_layers: tuple[Any, ...] | None = None, **fields: Any
+) -> bytes:
     """A TCP, UDP or SCTP packet over IPv4."""
-    return frame(*(eth_layers or (eth(0x0800),)), ip4(proto, **(ip or {})), transport(proto, **fields), *_payload(proto))
+    return frame(
+        *(eth_layers or (eth(0x0800),)), ip4(proto, **(ip or {})), transport(proto, **fields), *_payload(proto)
+    )
 
 
 def over6(proto: int, *, ip: dict[str, Any] | None = None, **fields: Any) -> bytes:

@@ -84,7 +84,9 @@ def network(kind: str, ports: int) -> Iterator[Network]:
                 _ip("link", "add", f"s{number}", "type", "veth", "peer", "name", f"h{number}")
                 _ip("link", "set", f"s{number}", "up")
                 _ip("link", "set", f"h{number}", "up")
-            yield Network(name, {number: Port(number, stack.enter_context(_open(number))) for number in range(1, ports + 1)})
+            yield Network(
+                name, {number: Port(number, stack.enter_context(_open(number))) for number in range(1, ports + 1)}
+            )
     finally:
         _ip("netns", "del", name)
 

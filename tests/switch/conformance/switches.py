@@ -62,9 +62,7 @@ def quake(where: Path, net: Network, controllers: Sequence[Path]) -> Iterator[Ru
         "controllers": [*(f"unix:{path}" for path in controllers), f"punix:{listens}"],
         "pci": False,
         "memory": {"mbufs": 8192},
-        "ports": [
-            {"name": f"s{n}", "type": "af_packet", "number": n, "interface": f"s{n}"} for n in sorted(net.ports)
-        ],
+        "ports": [{"name": f"s{n}", "type": "af_packet", "number": n, "interface": f"s{n}"} for n in sorted(net.ports)],
     }
     (where / "quake.json").write_text(json.dumps(config))
     command = [str(QUAKE), "--config", str(where / "quake.json"), "--direct"]
@@ -85,22 +83,41 @@ def ovs(where: Path, net: Network, controllers: Sequence[Path]) -> Iterator[Runn
         _await((where / "db").exists, server, where / "db.log")
         _run(_vsctl(where, "--no-wait", "init"), env)
         with _process(daemon, where / "vs.log", env):
-            _run(_vsctl(where, *_bridge(net, where / "listens", controllers)), env)
+            _run(_vsctl(where, *_bridge(net, controllers)), env)
             forget = ["ovs-appctl", f"--target={where}/vs.ctl", "revalidator/purge"]
-            yield Running("ovs", where, where / "listens", lambda: _run(forget, env))
+            yield Running("ovs", where, where / "br0.mgmt", lambda: _run(forget, env))
 
 
 def _vsctl(where: Path, *arguments: str) -> list[str]:
     return ["ovs-vsctl", f"--db=unix:{where}/db", "--timeout=60", *arguments]
 
 
-def _bridge(net: Network, listens: Path, controllers: Sequence[Path]) -> list[str]:
-    command = ["add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev", "protocols=OpenFlow13", "fail_mode=secure"]
+def _bridge(net: Network, controllers: Sequence[Path]) -> list[str]:
+    command = [
+        "add-br",
+        "br0",
+        "--",
+        "set",
+        "bridge",
+        "br0",
+        "datapath_type=netdev",
+        "protocols=OpenFlow13",
+        "fail_mode=secure",
+    ]
     command += ["other_config:disable-in-band=true", "other_config:datapath-id=00000000000000aa"]
     for number in sorted(net.ports):
-        command += ["--", "add-port", "br0", f"s{number}", "--", "set", "interface", f"s{number}", f"ofport_request={number}"]
-    targets = [*(f"unix:{path}" for path in controllers), f"punix:{listens}"]
-    command += ["--", "set-controller", "br0", *targets]
+        command += [
+            "--",
+            "add-port",
+            "br0",
+            f"s{number}",
+            "--",
+            "set",
+            "interface",
+            f"s{number}",
+            f"ofport_request={number}",
+        ]
+    command += ["--", "set-controller", "br0", *(f"unix:{path}" for path in controllers)]
     return command
 
 
@@ -112,7 +129,10 @@ def _run(command: Sequence[str], env: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def _process(command: Sequence[str], log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as output, subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT) as process:
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT) as process,
+    ):
         try:
             yield process
         finally:

@@ -60,7 +60,10 @@ def test_metadata_is_written_under_its_mask(sw: Bed) -> None:
 
 @clause("5.9-metadata")
 def test_metadata_starts_as_zero_and_is_told_in_packet_ins(sw: Bed) -> None:
-    sw.install(flow({"metadata": 0}, instructions=[METADATA(5, 7), GOTO(1)]), flow({}, [output(of.OFPP_CONTROLLER)], table_id=1))
+    sw.install(
+        flow({"metadata": 0}, instructions=[METADATA(5, 7), GOTO(1)]),
+        flow({}, [output(of.OFPP_CONTROLLER)], table_id=1),
+    )
     (event,) = sw.exchange(1, UDP4).packet_ins
     assert event.match["metadata"] == 5
 
@@ -102,7 +105,9 @@ def test_the_set_copies_ttl_inwards_first_and_decrements_last(sw: Bed) -> None:
     sw.install(
         flow(
             {"in_port": 1, "eth_type": 0x8847},
-            instructions=[write(output(2), msg.OFPActionDecNwTtl(), msg.OFPActionPopMpls(0x0800), msg.OFPActionCopyTtlIn())],
+            instructions=[
+                write(output(2), msg.OFPActionDecNwTtl(), msg.OFPActionPopMpls(0x0800), msg.OFPActionCopyTtlIn())
+            ],
         )
     )
     came = frame(eth(0x8847), shim(7, ttl=20), ip4(17), transport(17), PAYLOAD)
@@ -142,14 +147,21 @@ def test_without_output_or_group_it_drops(sw: Bed) -> None:
 
 @clause("5.11-in-order", "5.11-copy")
 def test_a_list_is_executed_in_order_and_outputs_send_copies(sw: Bed) -> None:
-    sw.install(flow({"in_port": 1}, [output(2), set_field(eth_dst=AA), output(3), set_field(eth_dst=BB), output(4), output(2)]))
+    sw.install(
+        flow({"in_port": 1}, [output(2), set_field(eth_dst=AA), output(3), set_field(eth_dst=BB), output(4), output(2)])
+    )
     assert sw.exchange(1, UDP4).frames == {1: [], 2: [UDP4, _to(BB)], 3: [_to(AA)], 4: [_to(BB)]}
 
 
 @clause("5.11-in-order", "5.12-outermost")
 def test_two_pushes_push_two_tags(sw: Bed) -> None:
     push = msg.OFPActionPushVlan
-    sw.install(flow({"in_port": 1}, [push(0x8100), set_field(vlan_vid=0x1007), push(0x88A8), set_field(vlan_vid=0x1008), output(2)]))
+    sw.install(
+        flow(
+            {"in_port": 1},
+            [push(0x8100), set_field(vlan_vid=0x1007), push(0x88A8), set_field(vlan_vid=0x1008), output(2)],
+        )
+    )
     left = frame(eth(0x88A8), service_tag(8, 0x8100), tag(7, 0x1234), PAYLOAD)
     assert sw.exchange(1, PLAIN).frames[2] == [left]
 
@@ -191,7 +203,11 @@ def test_a_pushed_itag_copies_the_priority(sw: Bed) -> None:
 @clause("5.8-required", "7.3.5.4-table")
 def test_table_counters(sw: Bed) -> None:
     before = _table(sw, 3)
-    sw.install(flow({}, instructions=[GOTO(3)]), flow({"in_port": 1}, [output(2)], table_id=3), flow({"in_port": 2}, table_id=3))
+    sw.install(
+        flow({}, instructions=[GOTO(3)]),
+        flow({"in_port": 1}, [output(2)], table_id=3),
+        flow({"in_port": 2}, table_id=3),
+    )
     sw.exchange(1, UDP4)
     sw.exchange(4, UDP4)
     after = _table(sw, 3)

@@ -80,7 +80,11 @@ def test_later_tables_match_what_was_applied_but_not_what_was_written(sw: Bed) -
         flow({"eth_dst": DST}, [output(3)], table_id=1),
     ]
     change = set_field(eth_dst="02:00:00:00:00:aa")
-    sw.install(*later, flow({"in_port": 1}, instructions=[apply(change), GOTO(1)]), flow({"in_port": 4}, instructions=[write(change), GOTO(1)]))
+    sw.install(
+        *later,
+        flow({"in_port": 1}, instructions=[apply(change), GOTO(1)]),
+        flow({"in_port": 4}, instructions=[write(change), GOTO(1)]),
+    )
     assert sw.exchange(1, UDP4).out == {2: 1}
     assert sw.exchange(4, UDP4).out == {3: 1}
 
@@ -170,7 +174,9 @@ def test_traffic_keeps_an_idle_entry(sw: Bed) -> None:
 def test_a_deleted_entry_is_told_of_if_it_asks(sw: Bed) -> None:
     match = {"in_port": 1, "eth_type": 0x0800, "ipv4_dst": ("10.0.0.0", "255.0.0.0")}
     sw.install(
-        flow(match, [output(2)], priority=7, cookie=0xABC, idle_timeout=90, hard_timeout=91, flags=of.OFPFF_SEND_FLOW_REM),
+        flow(
+            match, [output(2)], priority=7, cookie=0xABC, idle_timeout=90, hard_timeout=91, flags=of.OFPFF_SEND_FLOW_REM
+        ),
         flow({"in_port": 2}, [output(1)]),
     )
     packet = over4(17, ip={"dst": "10.1.1.1"})
