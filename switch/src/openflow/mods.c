@@ -98,13 +98,21 @@ static ofperr decode_buckets(const uint8_t *data, size_t len, struct mod_space *
     return 0;
 }
 
-/* Section 5.6.1: an indirect group has one bucket; each bucket of a fast-failover group watches something. */
+static bool has_weight(const struct group_mod *mod) {
+    for (unsigned i = 0; i < mod->n_buckets; i++)
+        if (mod->buckets[i].weight)
+            return true;
+    return false;
+}
+
+/* Section 5.6.1: an indirect group has one bucket; each bucket of a fast-failover group watches something. Section 6.5: a
+ * group that gives what its type does not define, such as weights, is refused. */
 static ofperr check_group(const struct group_mod *mod) {
     if (mod->group_id > OFPG_MAX)
         return GROUP_MOD_FAILED(INVALID_GROUP);
     if (mod->type >= OFPGT_TYPES)
         return GROUP_MOD_FAILED(BAD_TYPE);
-    if (mod->type == OFPGT_INDIRECT && mod->n_buckets != 1)
+    if ((mod->type == OFPGT_INDIRECT && mod->n_buckets != 1) || (mod->type != OFPGT_SELECT && has_weight(mod)))
         return GROUP_MOD_FAILED(INVALID_GROUP);
     if (mod->type == OFPGT_FF)
         for (unsigned i = 0; i < mod->n_buckets; i++)

@@ -133,7 +133,7 @@ static ofperr check_bucket(const struct dp *dp, const struct group_mod *mod, con
 }
 
 static ofperr check(const struct dp *dp, const struct group_mod *mod) {
-    if (!mod->group_id || mod->group_id > OFPG_MAX || (mod->type == OFPGT_INDIRECT && mod->n_buckets != 1)) {
+    if (mod->group_id > OFPG_MAX || (mod->type == OFPGT_INDIRECT && mod->n_buckets != 1)) {
         return OFPERR(OFPET_GROUP_MOD_FAILED, OFPGMFC_INVALID_GROUP);
     }
     if (mod->type >= OFPGT_TYPES) {
