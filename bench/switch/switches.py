@@ -119,12 +119,12 @@ def sent(target: str) -> int:
 
 
 @contextlib.contextmanager
-def quake(devices: Sequence[str], *, options: Sequence[str] = (), memory_mib: int = 1024) -> Iterator["Quake"]:
+def quake(devices: Sequence[str], *, options: Sequence[str] = (), mbufs: int = 65_536) -> Iterator["Quake"]:
     """quake as it is shipped, one worker on CPU 1, with `devices` as ports 1.. ; `options` are further arguments."""
     with _directory("quake") as home:
         listen, control = f"{home}/openflow.sock", f"{home}/control.sock"
         where = ["--control", control, "--controller", f"punix:{listen}", "--cpus", "1", "--hugepages"]
-        buffers = ["--mbufs", str(memory_mib * 256)]
+        buffers = ["--mbufs", str(mbufs)]
         command = [str(BUILD / "src/process/quake"), *where, *buffers, *options]
         with _process(command, os.environ, home / "out.log") as process:
             _await(Path(control).exists, "quake's control socket")
@@ -165,10 +165,10 @@ class Quake:
 
 
 @contextlib.contextmanager
-def dpdk_testpmd(devices: Sequence[str], *, memory_mib: int = 1024) -> Iterator["Testpmd"]:
+def dpdk_testpmd(devices: Sequence[str], *, mbufs: int = 65_536) -> Iterator["Testpmd"]:
     """dpdk-testpmd forwarding io between port 0 and port 1 on CPU 1: the raw limit of the same devices."""
     with _directory("testpmd") as home:
-        eal = ["-l", "0,1", "--main-lcore", "0", "--no-pci", "--in-memory", "-m", str(memory_mib)]
+        eal = ["-l", "0,1", "--main-lcore", "0", "--no-pci", "--in-memory"]
         vdevs = [f"--vdev={devargs}" for devargs in devices]
         command = [
             "dpdk-testpmd",

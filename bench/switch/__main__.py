@@ -1,0 +1,14 @@
+"""The rows of the switch benchmark: `python -m bench.switch [--row N] [--quick]`; see :mod:`bench.rows`."""
+
+import sys
+
+from bench.rows import main
+
+ROWS = {
+    1: ("forwarding", "64 bytes through exact rules on one core"),
+    2: ("rule_sets", "many masks, wildcards, other sizes, two tables"),
+    3: ("rewrite", "what rewriting the destination MAC costs"),
+}
+
+if __name__ == "__main__":
+    sys.exit(main("switch", ROWS))
