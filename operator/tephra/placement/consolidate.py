@@ -8,7 +8,7 @@ to lose its fullest host (N+1).
 
 CPU of a host is judged by the sum of its guests' forecast means plus their joint spread (upper quantile minus mean),
 with pairwise correlation `rules.correlation` (1: spreads add up; 0: independent), raised by `rules.interference` for
-each co-runner, because collocated demands are not additive (S001, IV.3).
+each co-runner, because collocated demands are not additive (the INPUT paper, section IV).
 
 A host is emptied only if the share of the fleet's power that it saves, over the share of the fleet's memory that must
 be moved, is at least `rules.savings_per_disruption`, and if it pays within `rules.horizon_s`.

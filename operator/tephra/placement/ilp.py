@@ -1,8 +1,8 @@
 """The papers' integer program, by CP-SAT: the oracle of the tests, and a solver that can be asked for by name.
 
-Seed 001 (INPUT/OpenVolcano, "Orchestration of service chains in the fog", section V.B), equations 1 to 12, on any shape
-of request. Hosts H are the nodes (servers); links join sites, and x summed over the nodes of a site is its presence
-there. Each repair to the printed program is marked where it stands:
+Source: the paper on the INPUT fog computing architecture (OpenVolcano), section V.B, equations 1 to 12, on any shape of
+request. Hosts H are the nodes (servers); links join sites, and x summed over the nodes of a site is its presence there.
+Each repair to the printed program is marked where it stands:
 
 (a) x = 0 where the anchor is farther than the function's maximum delay: the paper makes proximity the service level
     but constrains it nowhere;

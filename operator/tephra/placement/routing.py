@@ -85,7 +85,7 @@ def _solved(model: cp_model.CpModel, seed: int, budget_s: float) -> tuple[cp_mod
 
 @dataclass(slots=True)
 class _Program:
-    """Unsplittable flows between given sites: eq. 9, 10, 12 of S001 without the choice of hosts."""
+    """Unsplittable flows between given sites: eq. 9, 10, 12 of :mod:`.ilp` without the choice of hosts."""
 
     instance: Instance
     ends: dict[int, tuple[int, int]]  # flow → sites

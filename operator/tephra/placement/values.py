@@ -47,6 +47,13 @@ def name(owner: str, field: str, value: object) -> str:
     return value
 
 
+def names(owner: str, field: str, among: Iterable[str]) -> frozenset[str]:
+    """A set of names, none empty; a bare string is no set."""
+    if isinstance(among, str):
+        raise ValueError(f"{owner}: {field} is the string {among!r}; give a set of names")
+    return frozenset(name(owner, field, item) for item in among)
+
+
 def unique(owner: str, field: str, names: Iterable[str]) -> None:
     """No name twice."""
     seen: set[str] = set()
