@@ -114,7 +114,7 @@ def replay(name: str, substrate: Substrate, requests: Sequence[VirtualNetwork]) 
         started = time.thread_time()
         found = beam.place(residual, request, POLICY) if name == OURS else PEERS[name](free, network)
         tally.seconds.append(time.thread_time() - started)
-        placement = _placement(name, residual, request, found) if isinstance(found, Embedding) else found
+        placement = _placement(name, request, found) if isinstance(found, Embedding) else found
         tally.count(network, placement and check.require(residual, request, POLICY, placement))
         return placement
 
@@ -149,15 +149,14 @@ def request_of(network: VirtualNetwork) -> Request:
     return Request(network.name, Shape.GRAPH, functions, channels, affinities=(apart,))
 
 
-def _placement(name: str, residual: Residual, request: Request, embedding: Embedding) -> Placement:
-    """A peer's embedding, for the checker and the residual; it claims no bound."""
+def _placement(name: str, request: Request, embedding: Embedding) -> Placement:
+    """A peer's embedding, for the checker and the residual; it claims no bound. Under :data:`POLICY` the objective is
+    bandwidth times hops."""
     assignment = {function.name: f"n{node}" for function, node in zip(request.functions, embedding.nodes, strict=True)}
-    paths = {
-        (channel.source, channel.target): tuple(f"n{node}" for node in path)
-        for channel, path in zip(request.channels, embedding.paths, strict=True)
-    }
-    placement = Placement(request, assignment, paths, 0.0, 0.0, name, 0.0)
-    return Placement(request, assignment, paths, check.objective(residual, POLICY, placement), 0.0, name, 0.0)
+    routed = list(zip(request.channels, embedding.paths, strict=True))
+    paths = {(channel.source, channel.target): tuple(f"n{node}" for node in path) for channel, path in routed}
+    objective = sum(channel.bandwidth_kbps * (len(path) - 1) for channel, path in routed)
+    return Placement(request, assignment, paths, objective, 0.0, name, 0.0)
 
 
 def _print(case: str, tallies: dict[str, Tally], requests: int) -> None:

@@ -29,6 +29,7 @@ from tephra.placement import (
     consolidate,
     documents,
     generate,
+    lns,
     topology_zoo,
 )
 from tephra.placement.consolidate import Guest, Host, Rules
@@ -51,9 +52,7 @@ def main() -> int:
 
 def _solve(options: argparse.Namespace) -> int:
     topology, request = _topology(options), documents.decode(Request, _read(options.request))
-    residual = Residual.of(topology)
-    for path in options.in_force:
-        residual = residual.commit(documents.decode(Placement, _read(path)["placement"]))
+    residual, _ = _in_force(topology, options.in_force)
     answer = solve(
         residual, request, _policy(options), solver=options.solver, seed=options.seed, budget_s=options.budget
     )
@@ -102,6 +101,35 @@ def _summary(events: list[Event], answered: list[Event]) -> dict[str, object]:
         "milliseconds": {"p50": float(median), "p99": float(late)},
         "events": [{"at": event.at, "kind": event.kind, "request": event.request.name} for event in events],
     }
+
+
+def _reoptimise(options: argparse.Namespace) -> int:
+    residual, placements = _in_force(_topology(options), options.in_force)
+    more = {"migrations": options.migrations, "rounds": options.rounds, "seed": options.seed}
+    if options.admit:
+        request = documents.decode(Request, _read(options.admit))
+        batch = lns.admit(residual, placements, request, _policy(options), **more)
+        if batch is None:
+            _print(options, {"admitted": False})
+            return REFUSED
+    else:
+        batch = lns.reoptimise(residual, placements, _policy(options), **more)
+    figures = {name: getattr(batch, name) for name in ("before", "after", "rounds", "milliseconds")}
+    names = ("request", "function", "from", "to")
+    moved = [dict(zip(names, (*what, *ends), strict=True)) for what, ends in batch.moved.items()]
+    _print(options, {**figures, "moved": moved, "placements": batch.placements})
+    return OK
+
+
+def _in_force(topology: Topology, paths: Iterable[Path]) -> tuple[Residual, list[Placement]]:
+    """What earlier answers leave free, and their placements: one per file, or all of a batch."""
+    residual, placements = Residual.of(topology), list[Placement]()
+    for path in paths:
+        answer = _read(path)
+        for item in answer["placements"] if "placements" in answer else [answer["placement"]]:
+            placements.append(documents.decode(Placement, item))
+            residual = residual.commit(placements[-1])
+    return residual, placements
 
 
 def _consolidate(options: argparse.Namespace) -> int:
@@ -199,6 +227,19 @@ def _simulate_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--plot", type=Path, metavar="FILE", help="draw the acceptance curve")
 
 
+def _reoptimise_arguments(verb: argparse.ArgumentParser) -> None:
+    _topology_arguments(verb)
+    verb.add_argument("--in-force", type=Path, action="append", required=True, metavar="FILE", help="an earlier answer")
+    verb.add_argument(
+        "--migrations", type=int, required=True, metavar="N", help="functions that may move to other nodes"
+    )
+    verb.add_argument(
+        "--admit", type=Path, metavar="FILE", help="a request that finds no room: let it in by these moves"
+    )
+    verb.add_argument("--rounds", type=_positive, default=20, metavar="N", help="neighbourhoods tried; default: 20")
+    verb.add_argument("--seed", type=int, default=0, help="of the neighbourhoods; default: 0")
+
+
 def _consolidate_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("fleet", type=Path, help="hosts, guests and rules")
 
@@ -225,6 +266,7 @@ def _positive(text: str) -> int:
 VERBS: tuple[tuple[Callable[[argparse.Namespace], int], str, str, Callable[[argparse.ArgumentParser], None]], ...] = (
     (_solve, "solve", "place one request", _solve_arguments),
     (_simulate, "simulate", "replay arrivals and departures", _simulate_arguments),
+    (_reoptimise, "reoptimise", "improve placements in force within a migration budget", _reoptimise_arguments),
     (_consolidate, "consolidate", "plan moves that let nodes sleep", _consolidate_arguments),
 )
 

@@ -114,6 +114,8 @@ class _Work:
     @classmethod
     def of(cls, residual: Residual, placements: Sequence[Placement], policy: Policy, migrations: int) -> "_Work":
         """The batch as it is in force."""
+        if migrations < 0:
+            raise ValueError(f"Batch: migrations is {migrations}; give how many functions may move, 0 or more")
         empty = residual
         for placement in placements:
             empty = empty.release(placement)
