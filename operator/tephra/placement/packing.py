@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 Pair = tuple[int, int]  # CPU millicores, memory MiB
-STEPS = 100  # of the search, before it gives up
+STEPS = 400  # of the search, before it gives up
 
 
 class Packing(NamedTuple):
@@ -76,7 +76,7 @@ def _greedy(
 
 
 class _Search:
-    """Depth first over the functions, largest first; nodes with equal leftovers are tried once."""
+    """Depth first over the functions, largest first; what the nodes have left is looked at once per depth."""
 
     def __init__(
         self,
@@ -89,8 +89,8 @@ class _Search:
         self.demand, self.allowed, self.order, self.steps = demand, allowed, order, steps
         self.left = list(free)
         self.nodes = [0] * len(demand)
-        # open to every function: two such nodes with the same leftovers are no different
-        self.alike = [all(row[node] for row in allowed) for node in range(len(free))]
+        self.alike = all(map(all, allowed))  # nodes differ by what they have left only
+        self.failed = set[tuple[int, tuple[Pair, ...]]]()
         rest = [(0, 0)]  # what is still to be placed, and the least of it, by depth from the end
         least = [(1 << 62, 1 << 62)]
         for item in reversed(order):
@@ -111,26 +111,22 @@ class _Search:
         self.steps -= 1
         if self.steps < 0 or not self._room(depth):
             return False
+        state = depth, tuple(sorted(self.left) if self.alike else self.left)
+        if state in self.failed:
+            return False
         item = self.order[depth]
         cpu, memory = self.demand[item]
-        tried = set[Pair]()
-        fitting = [
-            node
-            for node, (free_cpu, free_memory) in enumerate(self.left)
-            if free_cpu >= cpu and free_memory >= memory and self.allowed[item][node]
-        ]
-        for node in sorted(fitting, key=lambda node: self.left[node]):
+        for node in sorted(range(len(self.left)), key=self.left.__getitem__):
             before = self.left[node]
-            if self.alike[node]:
-                if before in tried:
-                    continue
-                tried.add(before)
+            if before[0] < cpu or before[1] < memory or not self.allowed[item][node]:
+                continue
             self.left[node], self.nodes[item] = (before[0] - cpu, before[1] - memory), node
             if self._place(depth + 1):
                 return True
             self.left[node] = before
             if self.steps < 0:
                 return False
+        self.failed.add(state)
         return False
 
     def _room(self, depth: int) -> bool:
