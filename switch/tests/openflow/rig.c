@@ -207,10 +207,13 @@ void request_begin(struct request *request, uint8_t type, uint32_t xid) {
     request_u32(request, xid);
 }
 
+void request_finish(struct request *request) {
+    ((struct ofp_header *) buf_data(&request->bytes))->length = htobe16((uint16_t) buf_len(&request->bytes));
+}
+
 void request_send(struct client *client, struct request *request) {
-    struct ofp_header *header = (struct ofp_header *) buf_data(&request->bytes);
-    header->length = htobe16((uint16_t) buf_len(&request->bytes));
-    client_send(client, header, buf_len(&request->bytes));
+    request_finish(request);
+    client_send(client, buf_data(&request->bytes), buf_len(&request->bytes));
     buf_free(&request->bytes);
 }
 

@@ -52,7 +52,7 @@ void client_send(struct client *client, const void *data, size_t len);
 const struct ofp_header *client_receive(struct client *client);
 void client_await_end(struct client *client);
 
-/* Requests by hand; every client_request() begins a message, pieces follow, client_finish() sends it. */
+/* Requests by hand: request_begin(), then the pieces, then request_send(). */
 struct request {
     struct buf bytes;
 };
@@ -63,7 +63,8 @@ void request_u32(struct request *request, uint32_t value);
 void request_u64(struct request *request, uint64_t value);
 void request_bytes(struct request *request, const void *data, size_t len);
 void request_zeros(struct request *request, size_t len);
-void request_send(struct client *client, struct request *request); /* sets the length, sends, frees */
+void request_finish(struct request *request);                      /* sets the length */
+void request_send(struct client *client, struct request *request); /* finishes, sends, frees */
 
 /* Common messages. */
 struct flow_spec {

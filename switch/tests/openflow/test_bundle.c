@@ -53,7 +53,7 @@ static void add_bytes(struct client *client, uint32_t id, uint32_t xid, uint16_t
 static void add_flow(struct client *client, uint32_t id, const struct flow_spec *spec) {
     struct request inner;
     request_flow_mod(&inner, spec);
-    ((struct ofp_header *) buf_data(&inner.bytes))->length = htobe16((uint16_t) buf_len(&inner.bytes));
+    request_finish(&inner);
     add_bytes(client, id, spec->xid, BOTH, buf_data(&inner.bytes), buf_len(&inner.bytes));
     buf_free(&inner.bytes);
 }

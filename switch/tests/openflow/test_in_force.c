@@ -39,7 +39,7 @@ static void refill(struct traffic *traffic) {
                                         .data_len = FRAME,
                                         .pkt_len = FRAME,
                                         .nb_segs = 1,
-                                        .refcnt = 1};
+                                        .refcnt = 2}; /* one is ours: a packet that is dropped goes back to no pool */
 }
 
 static void *forward(void *aux) {
