@@ -78,7 +78,7 @@ def compile_chain(residual: Residual, request: Request, policy: Policy) -> Stage
     fits = (usable.node_free[None] >= demand[:, None]).all(axis=2)
     allowed = fits & admitted(residual, request, functions)
     at = np.logical_or.reduceat(allowed, first[:-1], axis=1)
-    room = _free(usable, demand, first)
+    spare = _usable(usable.node_free, demand)
     legs = _legs(usable, request, names, policy, terms)
     head_site, tail_site = _ends(topology, request, legs)
     factor = 1.0 if policy.traffic else policy.latency
@@ -91,8 +91,8 @@ def compile_chain(residual: Residual, request: Request, policy: Policy) -> Stage
         first=first,
         demand=demand,
         allowed=allowed,
-        room=room,
-        reach=_reach(demand, at, room),
+        room=_per_host(spare, first),
+        reach=_reach(demand, at, spare, first),
         price=_prices(terms.place[list(rank)], allowed, first),
         opening=terms.opening[hosts] + np.minimum.reduceat(terms.wake, first[:-1]),
         legs=legs,
@@ -190,27 +190,37 @@ def _recursion(stages: Stages, opening: Floats, after: Floats | None = None) -> 
 
 
 def _per_host(amounts: Ints, first: Ints) -> Ints:
-    """(H, 2) sums over the nodes of each host."""
+    """(H, ...) sums over the nodes of each host."""
     return np.asarray(np.add.reduceat(amounts, first[:-1], axis=0))
 
 
-def _free(usable: Residual, demand: Ints, first: Ints) -> Ints:
-    """(H, 2) free in sum over the nodes of a host; a node too small for every function counts for nothing."""
-    enough = (usable.node_free >= demand.min(axis=0)).all(axis=1)
-    return _per_host(np.where(enough[:, None], usable.node_free, 0), first)
+def _usable(free: Ints, demand: Ints) -> Ints:
+    """(N, 2) what nodes can give: whole multiples of what all demands are multiples of, and nothing where the node is
+    too small for every function."""
+    unit = np.maximum(np.gcd.reduce(demand, axis=0), 1)
+    enough = (free >= demand.min(axis=0)).all(axis=1)
+    return np.where(enough[:, None], free // unit * unit, 0)
 
 
-def _reach(demand: Ints, at: Bools, free: Ints) -> Ints:
-    """(F, H) how far a run may go: as long as the sums hold and every function may run there."""
-    count, width = at.shape
-    before = np.concatenate((np.zeros((1, 2), dtype=np.int64), np.cumsum(demand, axis=0)))
+def _reach(demand: Ints, at: Bools, usable: Ints, first: Ints) -> Ints:
+    """(F, H) how far a run may go: as long as every function may run there, the sums hold, and there are as many
+    places for functions of a size or more as there are such functions, for every size."""
+    count = len(demand)
     blocked = np.where(at, count, np.arange(count)[:, None])
     reach = np.minimum.accumulate(blocked[::-1], axis=0)[::-1]
     for resource in range(2):
-        limit = before[:-1, resource][:, None] + free[:, resource]
-        held = np.searchsorted(before[:, resource], limit.ravel(), side="right") - 1
-        reach = np.minimum(reach, held.reshape(count, width))
+        amounts, free = demand[:, resource], usable[:, resource]
+        reach = np.minimum(reach, _held(amounts, _per_host(free, first)))
+        for size in np.unique(amounts)[1:].tolist():
+            reach = np.minimum(reach, _held((amounts >= size).astype(np.int64), _per_host(free // size, first)))
     return np.asarray(reach)
+
+
+def _held(amounts: Ints, room: Ints) -> Ints:
+    """(F, H) how far runs may go so that the sum of `amounts` (F,) stays within `room` (H,)."""
+    before = np.concatenate(([0], np.cumsum(amounts)))
+    limit = before[:-1, None] + room
+    return np.asarray(np.searchsorted(before, limit.ravel(), side="right").reshape(limit.shape) - 1)
 
 
 def _prices(place: Floats, allowed: Bools, first: Ints) -> Floats:
