@@ -8,10 +8,11 @@
 
 #include "../base/buf.h"
 #include "datapath.h"
+#include "lpm.h"
 
 const char *const classifier_form_names[] = {
-    [FORM_EMPTY] = "empty", [FORM_ALL_MATCH] = "all-match", [FORM_PORT] = "port-indexed",
-    [FORM_EXACT] = "exact", [FORM_TUPLES] = "tuple-space",
+    [FORM_EMPTY] = "empty", [FORM_ALL_MATCH] = "all-match",   [FORM_PORT] = "port-indexed",
+    [FORM_EXACT] = "exact", [FORM_ROUTES] = "longest-prefix", [FORM_TUPLES] = "tuple-space",
 };
 
 /* ---- The list of tuples ---- */
@@ -28,7 +29,7 @@ static enum classifier_form form_of(const struct search *search) {
     const struct tuple *first = search->step[0].tuple;
     unsigned real = search->n - (search->n > 1 && !search->step[search->n - 1].tuple->shape->n);
     if (real > 1) {
-        return FORM_TUPLES;
+        return search->lpm ? FORM_ROUTES : FORM_TUPLES;
     }
     if (!first->shape->n) {
         return FORM_ALL_MATCH;
@@ -42,22 +43,31 @@ static struct search *search_create(unsigned n) {
     return search;
 }
 
-static void publish(struct classifier *c, struct search *search) {
+static void free_search(void *aux, void *object) {
+    (void) aux;
+    struct search *search = object;
+    lpm_destroy(search->lpm);
+    free(search);
+}
+
+/* Whether the tuples are routes is found out anew each time; with `plain` they are known not to be. */
+static void publish(struct classifier *c, struct search *search, bool plain) {
     struct search *old = c->search;
-    if (search && !search->n) {
-        free(search);
-        search = NULL;
-    }
-    if (search) {
+    if (search->n) {
         qsort(search->step, search->n, sizeof search->step[0], by_falling_top);
-        search->words = 0;
         for (unsigned i = 0; i < search->n; i++) {
             search->words |= search->step[i].tuple->shape->words;
         }
+        search->lpm = plain ? NULL : lpm_create(search);
         search->form = form_of(search);
+    } else {
+        free(search);
+        search = NULL;
     }
     rcu_set(&c->search, search);
-    rcu_free(&c->dp->rcu, old);
+    if (old) {
+        rcu_defer(&c->dp->rcu, free_search, NULL, old);
+    }
 }
 
 static struct search *copy(const struct search *from, unsigned room) {
@@ -84,7 +94,7 @@ static void raise_top(struct classifier *c, const struct search_step *step, uint
     }
     struct search *search = copy(c->search, 0);
     search->step[step - c->search->step].top = top;
-    publish(c, search);
+    publish(c, search, false);
 }
 
 static struct tuple *add_tuple(struct classifier *c, struct shape *shape, uint16_t top) {
@@ -92,7 +102,7 @@ static struct tuple *add_tuple(struct classifier *c, struct shape *shape, uint16
     struct tuple *tuple = tuple_create(&c->dp->rcu, shape, true);
     struct search *search = copy(c->search, 1);
     search->step[search->n++] = (struct search_step){tuple, top};
-    publish(c, search);
+    publish(c, search, false);
     return tuple;
 }
 
@@ -107,10 +117,17 @@ static void drop_tuple(struct classifier *c, const struct search_step *step) {
     struct search *search = copy(c->search, 0);
     search->step[step - c->search->step] = search->step[--search->n];
     rcu_defer(&c->dp->rcu, free_tuple, c->dp, step->tuple);
-    publish(c, search);
+    publish(c, search, false);
 }
 
 /* ---- Rules ---- */
+
+/* Take `rule` into the trie, or give the trie up. */
+static void keep_routes(struct classifier *c, const struct tuple *tuple, struct dp_flow *rule) {
+    if (c->search->lpm && (tuple->n_priorities > 1 || !lpm_insert(c->search->lpm, rule))) {
+        publish(c, copy(c->search, 0), true);
+    }
+}
 
 void classifier_insert(struct classifier *c, struct dp_flow *rule) {
     struct search_step *step = step_of(c->search, rule->shape);
@@ -119,6 +136,7 @@ void classifier_insert(struct classifier *c, struct dp_flow *rule) {
         raise_top(c, step, rule->priority);
     }
     tuple_insert(tuple, rule);
+    keep_routes(c, tuple, rule);
 }
 
 void classifier_remove(struct classifier *c, struct dp_flow *rule) {
@@ -129,12 +147,16 @@ void classifier_remove(struct classifier *c, struct dp_flow *rule) {
     } else if (step->top > tuple_top(step->tuple)) {
         struct search *search = copy(c->search, 0);
         search->step[step - c->search->step].top = tuple_top(step->tuple);
-        publish(c, search);
+        publish(c, search, false);
+    } else if (c->search->lpm) {
+        lpm_remove(c->search->lpm, c->search, rule);
     }
 }
 
 void classifier_replace(struct classifier *c, struct dp_flow *old, struct dp_flow *rule) {
-    tuple_replace(step_of(c->search, old->shape)->tuple, old, rule);
+    struct tuple *tuple = step_of(c->search, old->shape)->tuple;
+    tuple_replace(tuple, old, rule);
+    keep_routes(c, tuple, rule);
 }
 
 struct dp_flow *classifier_find(const struct classifier *c, const struct match *match, uint16_t priority) {
@@ -235,7 +257,9 @@ void classifier_destroy(struct classifier *c) {
         }
         free_tuple(c->dp, tuple);
     }
-    free(c->search);
+    if (c->search) {
+        free_search(NULL, c->search);
+    }
 }
 
 /* ---- Workers ---- */
@@ -287,10 +311,43 @@ static void lookup_further(const struct search *search, const struct flow *const
     }
 }
 
-void classifier_lookup(const struct search *search, const struct flow *const *flows, unsigned n, uint64_t version,
-                       struct dp_flow **found) {
+static void lookup_tuples(const struct search *search, const struct flow *const *flows, unsigned n, uint64_t version,
+                          struct dp_flow **found) {
     tuple_lookup(search->step[0].tuple, flows, n, version, found);
     if (search->n > 1) {
         lookup_further(search, flows, n, version, found);
+    }
+}
+
+/* No route covers it: only the table-miss rule, which is the last tuple if there is one, can match. */
+static struct dp_flow *lookup_miss(const struct search *search, const struct flow *flow, uint64_t version) {
+    struct dp_flow *found = NULL;
+    const struct tuple *last = search->step[search->n - 1].tuple;
+    if (!last->shape->n) {
+        tuple_lookup(last, &flow, 1, version, &found);
+    }
+    return found;
+}
+
+static void lookup_routes(const struct search *search, const struct flow *const *flows, unsigned n, uint64_t version,
+                          struct dp_flow **found) {
+    for (unsigned i = 0; i < n; i++) {
+        found[i] = lpm_find(search->lpm, flows[i]);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (unlikely(!found[i])) {
+            found[i] = lookup_miss(search, flows[i], version);
+        } else if (unlikely(!rule_visible(found[i], version))) {
+            lookup_tuples(search, &flows[i], 1, version, &found[i]);
+        }
+    }
+}
+
+void classifier_lookup(const struct search *search, const struct flow *const *flows, unsigned n, uint64_t version,
+                       struct dp_flow **found) {
+    if (search->lpm) {
+        lookup_routes(search, flows, n, version, found);
+    } else {
+        lookup_tuples(search, flows, n, version, found);
     }
 }

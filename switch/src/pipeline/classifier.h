@@ -13,12 +13,13 @@
 
 #include "tuple.h"
 
-enum classifier_form { FORM_EMPTY, FORM_ALL_MATCH, FORM_PORT, FORM_EXACT, FORM_TUPLES };
+enum classifier_form { FORM_EMPTY, FORM_ALL_MATCH, FORM_PORT, FORM_EXACT, FORM_ROUTES, FORM_TUPLES };
 extern const char *const classifier_form_names[];
 
 struct search {
     enum classifier_form form;
-    uint32_t words; /* the words of struct flow that a lookup may read */
+    struct lpm *lpm; /* FORM_ROUTES */
+    uint32_t words;  /* the words of struct flow that a lookup may read */
     unsigned n;
     struct search_step {
         struct tuple *tuple;

@@ -281,7 +281,7 @@ static void test_no_packet_sees_a_mixture(void **state) {
     }
     for (unsigned i = 0; i < SWAPS; i++) {
         swap(bed, 2 + i % 3, i % 2 ? OFPFC_ADD : OFPFC_MODIFY);
-        if (i % 64 == 0) {
+        if (i % 2048 == 0) { /* each waits until both workers have been scheduled */
             dp_barrier(bed->dp);
         }
     }
