@@ -212,6 +212,14 @@ def test_the_example_is_placed_and_its_refusal_explained(
     assert answer["refusal"]["relaxation"]["field"] == "max_delay_us"  # 1000 → 1200 is less than 5000 → 3600
 
 
+def test_the_example_fleet_sleeps_but_for_what_n_plus_one_needs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, plan, _ = run(monkeypatch, capsys, "consolidate", EXAMPLE / "fleet.yaml")
+    assert (code, len(plan["off"]), plan["mib"]) == (0, 1, 4096)
+    assert plan["watts_after"] < plan["watts_before"]
+
+
 def test_the_command_line_simulates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
