@@ -15,7 +15,7 @@ from bench.report import at_most, emit, percentile, progress
 from tephra.placement import Placement, Policy, Refusal, Request, Residual, check, generate, ilp
 from tephra.placement.solve import Answer, solve
 
-INSTANCES, QUICK_INSTANCES = 180, 20
+INSTANCES, QUICK_INSTANCES = 180, 12
 ORACLE_S, EXACT_S = 20.0, 5.0  # CP-SAT's deterministic seconds
 EQUAL = 1e-4  # relative: the oracle's costs are integers cut from the true ones
 
