@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tephra.placement import routes
+from tephra.placement.formulate import formulate
 from tephra.placement.guide import Guide, lower_bound
 from tephra.placement.instance import NONE, Bools, Floats, Flow, Instance, finish
 from tephra.placement.model import Ints, Placement, Policy, Request, Scope
@@ -32,7 +33,7 @@ DESCENTS = 2  # rounds of single moves at the end
 def place(residual: Residual, request: Request, policy: Policy, *, width: int = WIDTH) -> Placement | None:
     """The best placement the search finds, or None: which proves nothing. `width` partial maps are kept."""
     started = perf_counter()
-    instance = Instance.of(residual, request, policy)
+    instance = formulate(residual, request, policy)
     guide = Guide.of(instance)
     found = search(instance, guide, width)
     if found is None:

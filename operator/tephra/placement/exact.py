@@ -23,6 +23,7 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from tephra.placement import beam, routing
+from tephra.placement.formulate import formulate
 from tephra.placement.guide import Guide
 from tephra.placement.instance import Bools, Instance, finish, read
 from tephra.placement.marginals import Costs, Marginals, marginals
@@ -55,7 +56,7 @@ def solve(
     """The best placement found, with a lower bound that holds; a Refusal when there is none (`proved`) or none was
     found. `budget_s` counts CP-SAT's deterministic seconds; `hint` is a placement of the request on this residual."""
     started = perf_counter()
-    instance = Instance.of(residual, request, policy)
+    instance = formulate(residual, request, policy)
     starts = [] if hint is None else [Solution(*read(instance, request, hint))]
     found = beam.search(instance, Guide.of(instance))
     if found is not None:

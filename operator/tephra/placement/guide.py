@@ -106,7 +106,7 @@ def lower_bound(guide: Guide) -> float:
     for flow in instance.flows:
         if max(flow.a, flow.b) < instance.count and guide.apart[flow.a, flow.b] and len(step):
             kbps, channels = max(flow.out, 0) + max(flow.back, 0), (flow.out > NONE) + (flow.back > NONE)
-            least += float((step * channels + kbps * instance.adds.kbps).min())
+            least += float((step * channels + kbps * instance.adds.kbps)[instance.real].min(initial=np.inf))
     return least if np.isfinite(least) else 0.0
 
 
@@ -125,7 +125,8 @@ def _between(instance: Instance, hosts: Ints, weights: Floats) -> Floats:
         return np.zeros((len(hosts), len(hosts)))
     flows = [max(flow.out, 0) + max(flow.back, 0) for flow in instance.flows]
     tight = instance.pool_free[instance.topology.arc_pool] < (np.median(flows) if flows else 0)
-    rows = np.broadcast_to(np.where(tight, DETOUR, 1.0) * weights, (len(hosts), len(weights)))
+    weights = np.where(instance.real, np.where(tight, DETOUR, 1.0) * weights, np.inf)
+    rows = np.broadcast_to(weights, (len(hosts), len(weights)))
     return np.asarray(routes.distances(instance.topology, hosts, rows)[:, hosts])
 
 

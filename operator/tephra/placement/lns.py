@@ -17,6 +17,7 @@ import numpy as np
 
 from tephra.placement import beam, exact
 from tephra.placement.exact import Solution
+from tephra.placement.formulate import formulate
 from tephra.placement.guide import Guide
 from tephra.placement.instance import NONE, Instance, finish, join, read
 from tephra.placement.marginals import Costs, marginals
@@ -151,7 +152,7 @@ class _Work:
     def let_in(self, request: Request, chosen: Sequence[int], seed: int) -> bool:
         """Whether the request finds room when the chosen ones may move."""
         without, instances = self._taken_out(chosen)
-        newcomer, at = Instance.of(without, request, self.policy), self._moves(chosen)
+        newcomer, at = formulate(without, request, self.policy), self._moves(chosen)
         moves = Moves((*at.at, *(NONE for _ in request.functions)), at.most)
         together = join([*instances, newcomer])
         search = exact.improve(together, [], seed=seed, budget_s=NEWCOMER_SECONDS, moves=moves)
@@ -191,7 +192,7 @@ class _Work:
 
     def _instance(self, without: Residual, number: int, used: set[int]) -> Instance:
         """A request on a residual without it, priced as the batch is; sites in `used` are open already."""
-        instance, adds = Instance.of(without, self.asked[number], self.policy), self.adds[number]
+        instance, adds = formulate(without, self.asked[number], self.policy), self.adds[number]
         opening = adds.opening.copy()
         opening[sorted(used)] = 0.0
         return instance.priced(replace(adds, wake=instance.adds.wake, opening=opening))
@@ -235,7 +236,7 @@ class _Work:
 
     def _beside_others(self, number: int) -> Placement:
         request, placement = self.asked[number], self.placements[number]
-        instance = Instance.of(self.residual.release(placement), request, self.policy)
+        instance = formulate(self.residual.release(placement), request, self.policy)
         return _as_placement(instance, request, Solution(*read(instance, request, placement)), _bound(instance))
 
 

@@ -25,9 +25,9 @@ from tephra.placement import (
     check,
     exact,
 )
+from tephra.placement.formulate import formulate
 from tephra.placement.generate import waxman, with_data_centres
 from tephra.placement.guide import Guide
-from tephra.placement.instance import Instance
 from tephra.placement.marginals import Costs, marginals
 
 
@@ -115,7 +115,7 @@ def test_min_marginals_are_those_of_all_assignments() -> None:
     """Enumerated: the least cost of the relaxed problem with each function at each site."""
     residual, request = bottleneck(5)
     request = replace(request, channels=request.channels[:2])
-    instance = Instance.of(residual, request, Policy())
+    instance = formulate(residual, request, Policy())
     guide = Guide.of(instance)
     costs = Costs.of(guide)
     found = marginals(instance, costs)
