@@ -3,12 +3,13 @@
 Images are prefetched: every transfer a schedule needs starts as soon as the repository is free, in an order that is
 part of the search, instead of when a function is about to start. Two local searches, deterministic for a seed: the
 first is over the list of transfers (which image goes to which VM, in what order), each list judged by a list schedule
-that shares what is fetched; the second moves the functions of the critical path between vCPUs and in order. The plans
+that shares what is fetched; the second moves the functions that the makespan hangs on between vCPUs and in order, and
+exchanges what two vCPUs do from one of them on. The plans
 of HEFT, PEFT and SF-CUV are among the starting points, so the result is never later than theirs under the same limit.
 """
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tephra.placement.schedule.bounds import lower_bound
@@ -21,6 +22,8 @@ from tephra.placement.schedule.sf_cuv import sf_cuv
 from tephra.placement.schedule.timeline import Partial, Plan, Pull, arrivals
 
 Pulls = tuple[Pull, ...]
+
+STARTS, NEAR = 3, 1.1  # how many starts are improved, and how far from the best one the others may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,14 @@ def aware(problem: Problem, *, limit: int | None = None, seed: int = 0, effort: 
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; a schedule needs at least one vCPU")
     source, bound = random.Random(seed), lower_bound(problem)
-    best = min(_starts(problem, limit), key=lambda candidate: candidate.cost)
-    best = _search_pulls(problem, best, limit, source, effort, bound)
-    best = _search_plan(problem, best, limit, source, effort, bound)
-    return _schedule(problem, best, bound, "aware")
+    first, *others = sorted(_starts(problem, limit), key=lambda candidate: candidate.cost)
+    first = _search_pulls(problem, first, limit, source, effort, bound)
+    different: dict[tuple[int, ...], Candidate] = {}
+    for start in (first, *(other for other in others if other.cost[0] <= NEAR * first.cost[0])):
+        different.setdefault(start.plan.vcpu, start)
+    chosen = list(different.values())[:STARTS]
+    found = [_search_plan(problem, start, limit, source, effort, bound) for start in chosen]
+    return _schedule(problem, min(found, key=lambda candidate: candidate.cost), bound, "aware")
 
 
 def prefetched(problem: Problem, plan: Plan, solver: str) -> Schedule:
@@ -64,8 +71,8 @@ def _schedule(problem: Problem, result: Candidate, bound: int, solver: str) -> S
 
 def _starts(problem: Problem, limit: int | None) -> Iterator[Candidate]:
     """Everything missing on one VM, for each VM; and the plans of the literature that keep the limit."""
-    for vm in range(len(problem.vms)):
-        yield _listed(problem, tuple(_on_one_vm(problem, vm)), limit)
+    for pulls in dict.fromkeys(tuple(_on_one_vm(problem, vm)) for vm in range(len(problem.vms))):
+        yield _listed(problem, pulls, limit)
     for plan in (heft(problem), peft(problem), sf_cuv(problem)):
         if limit is None or len(set(plan.vcpu)) <= limit:
             yield _decoded(problem, tuple(_needed(problem, plan)), plan)
@@ -142,24 +149,24 @@ def _neighbours(problem: Problem, pulls: Pulls) -> Iterator[Pulls]:
 def _search_plan(
     problem: Problem, best: Candidate, limit: int | None, source: random.Random, effort: int, bound: int
 ) -> Candidate:
-    """Move a task of the critical path to another vCPU or place in the order; equal cost is accepted."""
+    """Change the plan at a task that the makespan hangs on; equal cost is accepted."""
     for _ in range(effort):
         if best.cost[0] <= bound:
             break
         task = source.choice(_critical(best.partial))
-        trial = _decoded(problem, best.pulls, _moved(best, task, limit, source))
-        if trial.cost <= best.cost:
-            best = trial
+        change = source.choice((_moved, _exchanged))
+        plan = change(best, task, source)
+        if plan != best.plan and (limit is None or len(set(plan.vcpu)) <= limit):
+            trial = _decoded(problem, best.pulls, plan)
+            best = trial if trial.cost <= best.cost else best
     return best
 
 
-def _moved(candidate: Candidate, task: int, limit: int | None, source: random.Random) -> Plan:
+def _moved(candidate: Candidate, task: int, source: random.Random) -> Plan:
     """The plan with the task on a random vCPU that may run it, at a random place the graph allows."""
     problem, plan = candidate.partial.problem, candidate.plan
     vcpu = list(plan.vcpu)
     vcpu[task] = source.choice(candidate.partial.candidates(task))
-    if limit is not None and len(set(vcpu)) > limit:
-        vcpu[task] = plan.vcpu[task]
     order = [other for other in plan.order if other != task]
     at = {other: place for place, other in enumerate(order)}
     low = max((at[other] + 1 for other in problem.predecessors[task]), default=0)
@@ -168,24 +175,37 @@ def _moved(candidate: Candidate, task: int, limit: int | None, source: random.Ra
     return Plan(tuple(vcpu), tuple(order))
 
 
+def _exchanged(candidate: Candidate, task: int, source: random.Random) -> Plan:
+    """The plan with the task's vCPU and another one exchanged from the task on; unchanged where an image is missing."""
+    partial, plan = candidate.partial, candidate.plan
+    mine, other = plan.vcpu[task], source.choice(partial.candidates(task))
+    becomes = {mine: other, other: mine}
+    vcpu = list(plan.vcpu)
+    for later in plan.order[plan.order.index(task) :]:
+        vcpu[later] = becomes.get(plan.vcpu[later], plan.vcpu[later])
+        if not partial.may_run(later, vcpu[later]):
+            return plan
+    return Plan(tuple(vcpu), plan.order)
+
+
 def _critical(partial: Partial) -> list[int]:
-    """The tasks that the makespan hangs on: back from the last, over whatever each one waited for."""
-    problem = partial.problem
-    path = [max(range(len(problem.tasks)), key=lambda task: partial.end[task])]
-    while before := _waited_for(partial, path[-1]):
-        path.append(before[0])
-    return path
+    """The tasks that the makespan hangs on: back from those that end last, over whatever each one waited for."""
+    path = [task for task, end in enumerate(partial.end) if end == partial.makespan]
+    found = set(path)
+    while path:
+        before = set(_waited_for(partial, path.pop())) - found
+        found |= before
+        path += before
+    return sorted(found)
 
 
-def _waited_for(partial: Partial, task: int) -> Sequence[int]:
+def _waited_for(partial: Partial, task: int) -> list[int]:
+    """The tasks whose end, or whose data's arrival, was the start of this one."""
     problem, vcpu, start = partial.problem, partial.vcpu[task], partial.start[task]
-    if not start:
-        return ()
-    beside = [other for other, on in enumerate(partial.vcpu) if on == vcpu and partial.end[other] == start]
-    data = [
-        other
-        for other in problem.predecessors[task]
-        if partial.end[other] + problem.transfer[other, task][problem.vm[partial.vcpu[other]]][problem.vm[vcpu]]
-        == start
-    ]
-    return data or beside
+    beside = {vcpu, *problem.siblings[vcpu]}
+    waited = [other for other, on in enumerate(partial.vcpu) if on in beside and partial.end[other] == start]
+    for other in problem.predecessors[task]:
+        travel = problem.transfer[other, task][problem.vm[partial.vcpu[other]]][problem.vm[vcpu]]
+        if partial.end[other] + travel == start:
+            waited.append(other)
+    return waited

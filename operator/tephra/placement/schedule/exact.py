@@ -16,15 +16,25 @@ from tephra.placement.schedule.timeline import Pull
 
 
 def exact(
-    problem: Problem, *, limit: int | None = None, seed: int = 0, seconds: float = 30.0, workers: int = 1
+    problem: Problem,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    seconds: float = 30.0,
+    gap: float = 0.0,
+    workers: int = 1,
 ) -> Schedule:
-    """The best schedule found in `seconds` on at most `limit` vCPUs, and the bound that CP-SAT itself has proved."""
+    """The best schedule found in `seconds` on at most `limit` vCPUs, and the bound that CP-SAT itself has proved.
+
+    It ends as soon as the schedule is proved to be within `gap`, as a share, of the optimum.
+    """
     hint = aware(problem, limit=limit, seed=seed)
     model = _Model(problem, limit, hint)
     solver = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds = seconds
     solver.parameters.num_workers = workers
     solver.parameters.random_seed = seed
+    solver.parameters.relative_gap_limit = gap
     status = solver.solve(model.cp)
     if status == cp_model.UNKNOWN:
         return Schedule(hint.runs, hint.fetches, hint.lower_bound_us, "cp-sat: time is up, the hint")

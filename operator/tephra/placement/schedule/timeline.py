@@ -86,10 +86,13 @@ class Partial:
 
     def candidates(self, task: int) -> list[int]:
         """The vCPUs the task may be placed on: its image gets there, and the limit holds."""
-        problem, image = self.problem, self.problem.image[task]
         full = self._limit is not None and len(self._used) >= self._limit
-        vcpus: Iterable[int] = self._used if full else range(len(problem.vcpus))
-        return sorted(vcpu for vcpu in vcpus if self._image_at(image, problem.vm[vcpu]) is not None)
+        vcpus: Iterable[int] = self._used if full else range(len(self.problem.vcpus))
+        return sorted(vcpu for vcpu in vcpus if self.may_run(task, vcpu))
+
+    def may_run(self, task: int, vcpu: int) -> bool:
+        """Whether the task's image is or gets on the vCPU's VM."""
+        return self._image_at(self.problem.image[task], self.problem.vm[vcpu]) is not None
 
     def ready(self, task: int, vcpu: int) -> int:
         """When data, input and image of the task are on the vCPU's VM; its predecessors are placed."""
