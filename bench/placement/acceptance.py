@@ -123,7 +123,7 @@ def clairvoyant(topology: Topology, requests: tuple[Request, ...]) -> float:
     columns, rows = len(requests), 0
     for number, request in enumerate(requests):
         delay = anchor_delay(topology, topology.site_index[request.endpoints[0].site])[hosts]
-        for bound in {function.max_delay_us for function in request.functions}:
+        for bound in dict.fromkeys(function.max_delay_us for function in request.functions):
             kind = [function for function in request.functions if function.max_delay_us == bound]
             demand = sum(function.cpu_m for function in kind), sum(function.memory_mib for function in kind)
             split.append((rows, number, -1.0))
