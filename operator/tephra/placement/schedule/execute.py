@@ -27,8 +27,7 @@ class _Machine:
         self._repository_free = 0
         self.arrived: dict[Pull, int] = {}
         self.start: list[int] = [-1] * len(problem.tasks)
-        rank = {task: number for number, task in enumerate(plan.order)}
-        self._rank = rank
+        self._rank = {task: number for number, task in enumerate(plan.order)}
         queues = {vcpu: [task for task in plan.order if plan.vcpu[task] == vcpu] for vcpu in set(plan.vcpu)}
         self.queues = {vcpu: list(reversed(tasks)) for vcpu, tasks in queues.items()}
 
