@@ -130,7 +130,7 @@ class Search:
         known = marginals(self.instance, self.costs)
         self.bound = known.bound
         left, master = budget_s, None
-        if self.best is not None and not self.closed:
+        if self.best is not None and not self.closed and self.instance.count > PATCH:
             left -= self._polish(known, seed, budget_s / 2)
         while not self.closed and left > 0 and not math.isinf(self.bound):
             master = master or self._master(self._alive(known))
