@@ -41,6 +41,15 @@ def platforms(draw: st.DrawFn) -> Platform:
 
 
 @settings(max_examples=60, deadline=None)
+@given(workflows(), platforms(), st.integers(1, 3))
+def test_a_limit_of_vcpus_is_kept_wherever_images_are(workflow: Workflow, platform: Platform, limit: int) -> None:
+    given_ = workflow, platform
+    ours, best = (valid(given_, schedule(*given_, solver=name, limit=limit, seconds=5)) for name in ("aware", "exact"))
+    assert max(len({run.vcpu for run in result.runs}) for result in (ours, best)) <= limit
+    assert best.lower_bound_us <= best.makespan_us <= ours.makespan_us
+
+
+@settings(max_examples=60, deadline=None)
 @given(workflows(), platforms())
 def test_every_schedule_is_valid_and_the_optimum_is_not_beaten(workflow: Workflow, platform: Platform) -> None:
     given_ = workflow, platform

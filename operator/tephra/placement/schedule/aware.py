@@ -71,11 +71,16 @@ def _schedule(problem: Problem, result: Candidate, bound: int, solver: str) -> S
 
 def _starts(problem: Problem, limit: int | None) -> Iterator[Candidate]:
     """Everything missing on one VM, for each VM; and the plans of the literature that keep the limit."""
-    for pulls in dict.fromkeys(tuple(_on_one_vm(problem, vm)) for vm in range(len(problem.vms))):
-        yield _listed(problem, pulls, limit)
+    for pulls, vm in {tuple(_on_one_vm(problem, vm)): vm for vm in sorted(set(problem.vm))}.items():
+        found = _listed(problem, pulls, limit)
+        yield found or _decoded(problem, pulls, _serial(problem, problem.vm.index(vm)))
     for plan in (heft(problem), peft(problem), sf_cuv(problem)):
         if limit is None or len(set(plan.vcpu)) <= limit:
             yield _decoded(problem, tuple(_needed(problem, plan)), plan)
+
+
+def _serial(problem: Problem, vcpu: int) -> Plan:
+    return Plan((vcpu,) * len(problem.tasks), problem.topological)
 
 
 def _on_one_vm(problem: Problem, vm: int) -> Iterable[Pull]:
@@ -92,11 +97,13 @@ def _needed(problem: Problem, plan: Plan) -> dict[Pull, None]:
     return dict.fromkeys(pull for pull in pulls if problem.pull[pull[0]][pull[1]])
 
 
-def _listed(problem: Problem, pulls: Pulls, limit: int | None) -> Candidate:
-    """By upward rank to the earliest finish, on VMs that get the image."""
+def _listed(problem: Problem, pulls: Pulls, limit: int | None) -> Candidate | None:
+    """By upward rank to the earliest finish, on VMs that get the image; None where the limit leaves a task no vCPU."""
     rank = bottom_levels(problem)
     partial = Partial(problem, arrivals(problem, pulls), limit)
     for task in sorted(problem.topological, key=lambda task: -rank[task]):
+        if not partial.candidates(task):
+            return None
         partial.place(task, earliest_finish(partial, task))
     return Candidate(pulls, partial.plan(), partial)
 
@@ -124,7 +131,7 @@ def _search_pulls(
                 return best
             trials -= 1
             trial = _listed(problem, pulls, limit)
-            if trial.cost < best.cost:
+            if trial is not None and trial.cost < best.cost:
                 best, improved = trial, True
                 break
     return best
