@@ -67,7 +67,7 @@ static struct action normal(const struct action *action) {
     if (action->type != ACTION_SET_FIELD) {
         clean.field = 0;
     }
-    if (action->type != ACTION_OUTPUT || action->port != OFPP_CONTROLLER) {
+    if (action->type != ACTION_OUTPUT) {
         clean.max_len = 0;
     }
     return clean;
