@@ -10,7 +10,7 @@
 
 #include <rte_mbuf.h>
 
-#define MOVES 300
+#define MOVES 200
 #define REMEMBERED 4096 /* batches whose output is kept */
 #define FRAME 60
 

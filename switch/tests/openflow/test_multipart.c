@@ -90,7 +90,7 @@ static void flow_statistics_repeat_what_was_sent(void **state) {
     struct request sent;
     struct flow_spec spec = {.in_port = 1,
                              .udp_dst = 53,
-                             .out_port = OFPP_CONTROLLER,
+                             .out_port = 2,
                              .idle = 7,
                              .hard = 8,
                              .priority = 9,
