@@ -87,7 +87,8 @@ unsigned memif_receive(struct port *port, unsigned queue, struct rte_mbuf **pack
         bool good;
         uint16_t used = receive_one(connection, ring, position, (uint16_t) (end - position), packets[got], &good);
         if (unlikely(!used)) {
-            rte_pktmbuf_reset(packets[got]);
+            rte_pktmbuf_free(packets[got]); /* with the segments that it has so far */
+            packets[got] = packets[--n];
             break;
         }
         position = (uint16_t) (position + used);
