@@ -43,9 +43,8 @@ def test_a_working_week_is_told_from_a_weekend() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_quantiles_cover_what_they_say(method: str) -> None:
-    """200 days of noise around a wave: the shares below hold within four standard errors."""
-    random = np.random.default_rng(1)
-    noise = random.normal(0, 5, (200, 30 * PERIOD))
+    """100 days of noise around a wave, each forecast from the 29 before it."""
+    noise = np.random.default_rng(1).normal(0, 5, (100, 30 * PERIOD))
     for level in (0.5, 0.9, 0.95):
         below = []
         for row in noise:
@@ -68,6 +67,14 @@ def test_quantiles_are_wide_only_where_the_past_was() -> None:
 def test_the_horizon_may_be_shorter_than_a_day_and_the_history_no_whole_days() -> None:
     history = days(10)[: -PERIOD + 7]
     assert forecast(history, period=PERIOD, horizon=5).point == pytest.approx(days(1)[7:12], abs=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_another_unit_changes_nothing(method: str) -> None:
+    history = days(30) + np.random.default_rng(3).normal(0, 5, 30 * PERIOD)
+    one, other = (forecast(x, period=PERIOD, horizon=6, method=method) for x in (history, 1_000 * history + 7))
+    assert other.point == pytest.approx(1_000 * one.point + 7)
+    assert other.quantiles[0.9] == pytest.approx(1_000 * one.quantiles[0.9] + 7)
 
 
 def test_measures_by_hand() -> None:

@@ -3,6 +3,7 @@
 Tasks, vCPUs, VMs and images are numbered in the order of the model. Times are microseconds, rounded up.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -39,12 +40,18 @@ class Problem:
     @cached_property
     def predecessors(self) -> Table:
         """The tasks each task waits for."""
-        return tuple(tuple(s for s, t in self.transfer if t == task) for task in range(len(self.tasks)))
+        return self._neighbours((target, source) for source, target in self.transfer)
 
     @cached_property
     def successors(self) -> Table:
         """The tasks that wait for each task."""
-        return tuple(tuple(t for s, t in self.transfer if s == task) for task in range(len(self.tasks)))
+        return self._neighbours(self.transfer)
+
+    def _neighbours(self, pairs: Iterable[tuple[int, int]]) -> Table:
+        found: list[list[int]] = [[] for _ in self.tasks]
+        for task, other in pairs:
+            found[task].append(other)
+        return tuple(map(tuple, found))
 
     @cached_property
     def topological(self) -> tuple[int, ...]:
