@@ -15,7 +15,6 @@
 #define READS_PER_ROUND 4                        /* then it is the others' turn */
 #define CONNECT_TIMEOUT_MS 5000
 #define HELLO_TIMEOUT_MS 5000
-#define IDLE_MS 5000 /* silence after which we ask, and after which again we give up */
 #define BACKOFF_MIN_MS 200
 #define BACKOFF_MAX_MS 8000
 
@@ -98,6 +97,7 @@ static void conn_close(struct conn *conn, const char *reason) {
     if (conn->main == conn)
         conn_close_auxiliaries(conn);
     if (conn->controller->target.passive) {
+        conn->controller->n_accepted--;
         conn_destroy(conn);
         return;
     }
@@ -174,7 +174,7 @@ void conn_established(struct conn *conn) {
     conn->state = CONN_UP;
     conn->backoff_ms = 0;
     conn->last_error[0] = '\0';
-    loop_timer_set(conn->timer, loop_now_ms() + IDLE_MS);
+    loop_timer_set(conn->timer, loop_now_ms() + conn->of->idle_ms);
     log_info("controller %s: %s up (%s)", conn->controller->text, conn->aux_id ? "auxiliary connection" : "connection",
              conn->peer);
     struct conn *other;
@@ -189,14 +189,14 @@ void conn_established(struct conn *conn) {
 static void conn_keep_alive(struct conn *conn) {
     uint64_t now = loop_now_ms(), silent = now - conn->last_in_ms;
     if (conn->reading_paused) { /* it is we who do not listen */
-        loop_timer_set(conn->timer, now + IDLE_MS);
-    } else if (silent < IDLE_MS) {
+        loop_timer_set(conn->timer, now + conn->of->idle_ms);
+    } else if (silent < conn->of->idle_ms) {
         conn->probing = false;
-        loop_timer_set(conn->timer, conn->last_in_ms + IDLE_MS);
+        loop_timer_set(conn->timer, conn->last_in_ms + conn->of->idle_ms);
     } else if (!conn->probing) {
         conn->probing = true;
         send_echo_request(conn);
-        loop_timer_set(conn->timer, now + IDLE_MS);
+        loop_timer_set(conn->timer, now + conn->of->idle_ms);
         conn_flush(conn);
     } else {
         conn_close(conn, "no answer to an echo request");

@@ -72,6 +72,7 @@ struct conn {
     char peer[64];
     char last_error[160];
     uint64_t messages_in, messages_out;
+    unsigned errors_heard;
 };
 
 struct controller {
@@ -81,6 +82,7 @@ struct controller {
     struct target target;
     int listener; /* passive: -1 while it cannot listen */
     struct loop_fd *listener_fd;
+    unsigned n_accepted; /* connections that came and are still there */
     char last_error[160];
 };
 
@@ -99,6 +101,7 @@ struct of {
     bool generation_defined;
     uint64_t generation_id;
     unsigned seed;        /* of the jitter */
+    unsigned idle_ms;     /* silence after which we ask for an echo, and after which again we give up */
     char error_text[256]; /* what of_controller_add() and others return */
 };
 

@@ -105,8 +105,8 @@ static bool has_weight(const struct group_mod *mod) {
     return false;
 }
 
-/* Section 5.6.1: an indirect group has one bucket; each bucket of a fast-failover group watches something. Section 6.5: a
- * group that gives what its type does not define, such as weights, is refused. */
+/* Section 5.6.1: an indirect group has one bucket; each bucket of a fast-failover group watches something. Section 6.5:
+ * a group that gives what its type does not define, such as weights, is refused. */
 static ofperr check_group(const struct group_mod *mod) {
     if (mod->group_id > OFPG_MAX)
         return GROUP_MOD_FAILED(INVALID_GROUP);

@@ -12,6 +12,9 @@
 #include "../base/log.h"
 #include "conn.h"
 
+#define IDLE_MS 5000
+#define ACCEPTED_MAX 64 /* connections to one listener */
+
 static void of_work(void *aux) {
     conn_work(aux);
 }
@@ -26,6 +29,7 @@ struct of *of_create(struct loop *loop, struct dp *dp, const struct of_descripti
     of->hooks = *hooks;
     of->space = xzalloc(sizeof *of->space);
     of->work = loop_timer_add(loop, UINT64_MAX, of_work, of);
+    of->idle_ms = IDLE_MS;
     of->seed = (unsigned) loop_now_ms() ^ (unsigned) getpid();
     LIST_INIT(&of->controllers);
     LIST_INIT(&of->conns);
@@ -52,14 +56,25 @@ static struct controller *controller_find(struct of *of, const char *text) {
     return NULL;
 }
 
+static void controller_adopt(struct controller *controller, struct stream *stream, const char *peer) {
+    if (controller->n_accepted == ACCEPTED_MAX) {
+        log_warning("controller %s: %s was turned away: there are %d connections", controller->text, peer,
+                    ACCEPTED_MAX);
+        stream_close(stream);
+        return;
+    }
+    controller->n_accepted++;
+    conn_adopt(conn_create(controller, NULL, 0), stream, peer);
+}
+
 static void controller_accept(void *aux, uint32_t events) {
     struct controller *controller = aux;
-    struct of *of = controller->of;
+    SSL_CTX *tls = controller->target.tls ? controller->of->tls : NULL;
     struct stream stream;
     char peer[64];
     (void) events;
-    while (!stream_accept(&stream, controller->listener, controller->target.tls ? of->tls : NULL, peer, sizeof peer))
-        conn_adopt(conn_create(controller, NULL, 0), &stream, peer);
+    while (!stream_accept(&stream, controller->listener, tls, peer, sizeof peer))
+        controller_adopt(controller, &stream, peer);
 }
 
 static const char *controller_listen(struct controller *controller) {

@@ -9,6 +9,7 @@
 
 #define BAD_REQUEST(code) OFPERR(OFPET_BAD_REQUEST, OFPBRC_##code)
 #define DEFAULT_MISS_SEND_LEN 128
+#define ERRORS_LOGGED 10 /* of a connection: one that only sends errors must not fill the log */
 #define ALL_REASONS(last) ((UINT32_C(2) << (last)) - 1)
 
 void session_reset(struct conn *conn) {
@@ -20,6 +21,7 @@ void session_reset(struct conn *conn) {
     conn->flow_removed_mask[1] = 0;
     conn->miss_send_len = DEFAULT_MISS_SEND_LEN;
     conn->probing = false;
+    conn->errors_heard = 0;
     conn->multipart.open = false;
     buf_free(&conn->multipart.body);
     bundles_discard(conn);
@@ -85,7 +87,7 @@ ofperr handle_hello(struct conn *conn, const struct ofp_header *message, size_t 
 
 ofperr handle_error(struct conn *conn, const struct ofp_header *message, size_t len) {
     const struct ofp_error_msg *wire = (const struct ofp_error_msg *) message;
-    if (len >= sizeof *wire)
+    if (len >= sizeof *wire && conn->errors_heard++ < ERRORS_LOGGED)
         log_warning("controller %s: sent error type %u code %u", conn->controller->text, be16toh(wire->type),
                     be16toh(wire->code));
     return 0;

@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "openflow/stream.h"
+#include "openflow/conn.h"
 
 static int set_up(void **state) {
     *state = rig_create();
@@ -171,6 +171,30 @@ static void packet_ins_tell_their_context(void **state) {
     assert_memory_equal(told + 24 + sizeof match + 2, frame, sizeof frame);
     expect_silence(client);
     client_close(client);
+}
+
+static void silence_is_asked_about_and_then_ended(void **state) {
+    struct rig *rig = *state;
+    rig->of->idle_ms = 20;
+    struct client *client = client_connect(rig);
+    expect_message(client, OFPT_ECHO_REQUEST, 0, 8);
+    assert_null(client_receive(client)); /* it was not answered */
+    client_close(client);
+}
+
+static void too_many_are_turned_away(void **state) {
+    struct rig *rig = *state;
+    struct client *clients[64];
+    for (size_t i = 0; i < 64; i++)
+        clients[i] = client_connect(rig);
+    struct client *late = client_connect_raw(rig);
+    assert_null(client_receive(late));
+    client_close(late);
+    client_close(clients[0]);
+    expect_silence(clients[1]); /* by now the switch knows that there is room */
+    clients[0] = client_connect(rig);
+    for (size_t i = 0; i < 64; i++)
+        client_close(clients[i]);
 }
 
 /* A host by its name: looked up beside the loop, then called. */
@@ -333,6 +357,8 @@ int main(void) {
         TEST(packet_ins_ride_auxiliary_connections),
         TEST(packet_ins_tell_their_context),
         TEST(names_are_looked_up),
+        TEST(silence_is_asked_about_and_then_ended),
+        TEST(too_many_are_turned_away),
         TEST(tls_asks_for_the_right_certificate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
