@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tephra.placement import crossings, revisits, segments
+from tephra.placement import crossings, packing, revisits, segments
 from tephra.placement.crossings import Routed
 from tephra.placement.model import Isolation, Placement, Policy, Request
 from tephra.placement.residual import Residual
@@ -18,7 +18,10 @@ from tephra.placement.shapes import Shape
 from tephra.placement.stages import Stages, bounds, compile_chain, lower_bound
 
 SOLVER = "segment-a*"
-STEPS = 20_000  # of the search over all placements, by functions of the chain: a step costs about in proportion
+# What the search over all placements may do is counted in places tried for a function, so that it is the same on every
+# machine; a longer chain has fewer steps of it, for each tries more.
+STEPS, STEPS_PER_S = 20_000, 100_000
+PACKING_SHARE = 50  # and one search for a packing may take this part of them
 ROUNDING = 1e-9  # relative: a smaller gap is that of floating point
 
 
@@ -69,6 +72,7 @@ def _search(stages: Stages, policy: Policy, steps: int) -> tuple[Routed | None, 
     best = segments.search(stages, found, policy, packer)
     if packer.by_node or not steps or (best is not None and _closed(best.cost, bound)):
         return best, bound
+    packer = Packer(stages, policy, max(packing.STEPS, steps // PACKING_SHARE))
     best, raised = revisits.improve(stages, found, packer, best, steps // len(stages.functions))
     return best, max(bound, raised)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tephra.placement import objective
 from tephra.placement.model import Policy
-from tephra.placement.packing import pack
+from tephra.placement.packing import STEPS, pack
 from tephra.placement.stages import Stages
 
 
@@ -44,10 +44,10 @@ class State(NamedTuple):
 
 class Packer:
     """Sets of functions on the nodes of a host, each looked at once. `doubtful` are those that did not pack though
-    that is not proved."""
+    that is not proved within `steps` each."""
 
-    def __init__(self, stages: Stages, policy: Policy) -> None:
-        self.stages, self.policy = stages, policy
+    def __init__(self, stages: Stages, policy: Policy, steps: int = STEPS) -> None:
+        self.stages, self.policy, self.steps = stages, policy, steps
         self.by_node = bool(policy.watts or policy.pull or policy.disruption)  # nodes of a host differ in cost
         self.doubtful: set[tuple[int, tuple[int, ...]]] = set()
         self._known: dict[tuple[int, tuple[int, ...]], Held | None] = {}
@@ -72,6 +72,7 @@ class Packer:
             list(map(tuple, stages.residual.node_free[nodes].tolist())),
             stages.allowed[rows, nodes].tolist(),
             stages.terms.place[[stages.rank[item] for item in items], nodes].tolist() if self.by_node else None,
+            self.steps,
         )
         if packing.nodes is None:
             if not packing.proved:

@@ -40,8 +40,9 @@ def solve(
     explain: bool = True,
 ) -> Answer:
     """Place `request` on what is free. `solver` is a key of :data:`SOLVERS`; `budget_s` bounds CP-SAT, which ``auto``
-    asks about a chain only when A* leaves more than :data:`GAP`. With `explain` a refusal says what stopped the request
-    and the least change that would admit it, which takes some hundred times as long as the refusal alone.
+    asks about a chain only when A* leaves more than :data:`GAP`, and what A* does beyond its first answer. With
+    `explain` a refusal says what stopped the request and the least change that would admit it, which takes some
+    hundred times as long as the refusal alone.
 
     ValueError: the request names a site or node that is not there, or the solver is unknown or not for this request.
     """
@@ -118,7 +119,7 @@ def _better(one: Answer, other: Answer) -> Answer:
 
 
 def _chain(residual: Residual, request: Request, policy: Policy, effort: Effort) -> Answer:
-    answer = chain.place(residual, request, policy, chain.STEPS if effort.budget_s else 0)
+    answer = chain.place(residual, request, policy, round(chain.STEPS_PER_S * effort.budget_s))
     if isinstance(answer, Placement):
         return answer
     return Refusal(request, _nothing(answer.proved), answer.proved, chain.SOLVER, answer.milliseconds)
