@@ -27,7 +27,7 @@ from tephra.placement.objective import Terms, terms
 from tephra.placement.residual import Residual
 
 SOLVER = "lns"
-FUNCTIONS = 12  # taken out at a time, more or less
+PATCH = 12  # functions taken out at a time, more or less; for a newcomer more every round
 SECONDS = 0.2  # of CP-SAT per round, deterministic
 NEWCOMER_SECONDS = 1.0  # the same, when there is no solution to start from
 
@@ -93,7 +93,7 @@ def admit(
     index = residual.topology.site_index
     wanted = {index[residual.topology.site_of(node)] for node in alone.assignment.values()}
     for number in range(rounds):
-        if work.let_in(request, _neighbours(work, random, wanted), seed):
+        if work.let_in(request, _neighbours(work, random, wanted, PATCH * (number + 1)), seed):
             return work.batch(before, number + 1, started)
     return None
 
@@ -182,6 +182,10 @@ class _Work:
             int(topology.node_site[topology.node_index[node]]) for node in self.placements[number].assignment.values()
         }
 
+    def functions(self, chosen: Sequence[int]) -> int:
+        """How many functions these requests have."""
+        return sum(len(self.asked[number].functions) for number in chosen)
+
     def _taken_out(self, chosen: Sequence[int]) -> tuple[Residual, list[Instance]]:
         """What is free without the chosen requests, and these on it."""
         without = self.residual
@@ -248,18 +252,19 @@ def _bound(instance: Instance) -> float:
     return marginals(instance, Costs.of(Guide.of(instance))).bound
 
 
-def _neighbours(work: _Work, random: np.random.Generator, sites: set[int] | None = None) -> list[int]:
-    """Requests to take out: one by its regret, unless `sites` say where; then by chance those that share sites with
-    the ones chosen."""
-    chosen, size, everyone = list[int](), 0, range(len(work.asked))
+def _neighbours(
+    work: _Work, random: np.random.Generator, sites: set[int] | None = None, functions: int = PATCH
+) -> list[int]:
+    """At least two requests to take out, of so many functions: one by its regret, unless `sites` say where; then by
+    chance those that share sites with the ones chosen."""
+    chosen, everyone = list[int](), range(len(work.asked))
     at = [work.at(number) for number in everyone]
     if sites is None:
         regret = np.array(work.regret) + 1e-3 * (1e-9 + sum(work.regret) / len(at))
         chosen.append(int(random.choice(len(at), p=regret / regret.sum())))
     near = set(sites or at[chosen[0]])
-    while size < FUNCTIONS and len(chosen) < len(at):
-        likely = np.array([0.0 if number in chosen else 0.1 + len(near & at[number]) for number in everyone])
-        chosen.append(int(random.choice(len(at), p=likely / likely.sum())))
-        near |= at[chosen[-1]]
-        size = sum(len(work.asked[number].functions) for number in chosen)
+    while len(chosen) < len(at) and (len(chosen) < 2 or work.functions(chosen) < functions):
+        shared = np.array([0.0 if number in chosen else 1 / len(at) + len(near & at[number]) for number in everyone])
+        chosen.append(int(random.choice(len(at), p=shared / shared.sum())))
+        near |= at[chosen[-1]] if sites is None else set()
     return sorted(chosen)

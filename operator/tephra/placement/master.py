@@ -184,12 +184,14 @@ class Master:
         staying = [self.x[place] for place in settled if place in self.x]
         self.model.add(_sum(staying) >= len(settled) - moves.most)
         for stays in staying:
+            self.model.add_hint(stays, 1)
             gone = self.model.new_bool_var("")
             self.model.add_bool_or(stays, gone)
             self.cost.append((math.floor(PRECISION * CLOSED / 2 / len(staying)), gone))
 
     def hint(self, nodes: Nodes) -> None:
-        """Where the best known placement has its functions."""
+        """Where the best known placement has its functions, in place of other hints."""
+        self.model.clear_hints()  # type: ignore[no-untyped-call]
         position = {site: host for host, site in enumerate(self.hosts)}
         host = [position[int(self.instance.topology.node_site[node])] for node in nodes]
         for (function, node), var in self.x.items():
