@@ -1,7 +1,8 @@
 """Which images there are and what goes into each; ThingVisors and their simulators are found by folder.
 
 Every Python image is Debian base → Python → locked dependencies → our code, so that all share the lower layers;
-the brokers' image is the same base with Mosquitto on top. The SDK's images hold only the packages they import:
+the brokers' image is the same base with Mosquitto on top, the switch's the base with DPDK and quake. The SDK's images
+hold only the packages they import:
 a change of the operator changes neither their tags nor, therefore, any running pod.
 """
 
@@ -12,14 +13,16 @@ import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from cluster.images import debian, python
+from cluster.images import debian, python, switch
 from cluster.images.oci import Blob, Entry, ImageConfig, directory
 from cluster.images.recipe import Layer, Recipe, hash_files
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "operator/tephra"
+SWITCH = ROOT / "switch"
 SHARED_PARTS = ("__init__.py", "bus", "formats", "pod")
 THINGVISOR_HOME = "/opt/thingvisor"
 FOLDER_EXCLUDED = ("fixtures", "simulator", "tests", "__pycache__")
@@ -38,6 +41,7 @@ def recipes(cache: Path) -> dict[str, Recipe]:
         Recipe("operator", (*operator, _package("tephra", ())), _python_image("-m", "tephra.app")),
         Recipe("silo", (*things, _package("silo", (*SHARED_PARTS, "silos"))), _python_image("-m", "tephra.silos")),
         Recipe("mosquitto", (base, Layer("mosquitto", _mosquitto_inputs(refresh), _mosquitto(apt))), _BROKER),
+        Recipe("quake", (base, *_switch_layers(apt, refresh)), switch.CONFIG),
         thingvisor,
     ]
     for folder in sorted(path for path in (ROOT / "thingvisors").glob("*") if (path / "thingvisor.yaml").exists()):
@@ -110,6 +114,20 @@ _BROKER = ImageConfig(
     env={"PATH": "/usr/local/bin:/usr/bin:/usr/sbin"},
     user=f"{_BROKER_USER}:{_BROKER_USER}",
 )
+
+# --- The switch -------------------------------------------------------------------------------------
+
+
+def _switch_layers(apt: Path, refresh: str) -> tuple[Layer, Layer]:
+    def libraries(scratch: Path, _: Sequence[Blob]) -> list[Entry]:
+        root = scratch / "root"
+        debian.unpack(debian.fetch(debian.DPDK, apt, scratch / "debs"), root)
+        return debian.tree(root)
+
+    files = hash_files(switch.sources(SWITCH), SWITCH)
+    program = Layer("quake", (files,), partial(switch.compile_programs, SWITCH))
+    return Layer("dpdk", (*debian.DPDK, refresh), libraries), program
+
 
 # --- Python -----------------------------------------------------------------------------------------
 

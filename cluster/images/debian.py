@@ -27,6 +27,16 @@ MOSQUITTO = (
     "libinotifytools0", "libk5crypto3", "libkeyutils1", "libkrb5-3", "libkrb5support0", "liblz4-1", "liblzma5",
     "libmosquitto1", "libnsl2", "libsystemd0", "libtirpc3", "libwrap0", "libzstd1",
 )  # fmt: skip
+DPDK = (
+    "libbpf1", "libbsd0", "libcap2", "libdbus-1-3", "libelf1", "libfdt1", "libgcrypt20", "libgpg-error0",
+    "libjansson4", "liblz4-1", "liblzma5", "libmd0", "libnuma1", "libpcap0.8", "libsystemd0", "libxdp1", "libzstd1",
+    *(f"librte-{name}23" for name in (
+        "bus-pci", "bus-vdev", "common-iavf", "cryptodev", "dmadev", "eal", "ethdev", "hash", "kvargs", "mbuf",
+        "mempool", "mempool-ring", "meter", "net", "net-af-xdp", "net-e1000-", "net-ena", "net-i40e", "net-iavf",
+        "net-ice", "net-ixgbe", "net-null", "net-pcap", "net-ring", "net-vhost", "net-virtio", "net-vmxnet3-", "pci",
+        "rcu", "ring", "security", "telemetry", "timer", "vhost",
+    )),
+)  # fmt: skip
 
 _STDLIB = "usr/lib/python3.11"
 _DROPPED = (
