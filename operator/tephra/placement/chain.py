@@ -21,6 +21,7 @@ SOLVER = "segment-a*"
 # What the search over all placements may do is counted in places tried for a function, so that it is the same on every
 # machine; a longer chain has fewer steps of it, for each tries more.
 STEPS, STEPS_PER_S = 20_000, 100_000
+MOST_STEPS = 2_000_000  # some 300 MiB
 PACKING_SHARE = 50  # and one search for a packing may take this part of them
 ROUNDING = 1e-9  # relative: a smaller gap is that of floating point
 
@@ -72,6 +73,7 @@ def _search(stages: Stages, policy: Policy, steps: int) -> tuple[Routed | None, 
     best = segments.search(stages, found, policy, packer)
     if packer.by_node or not steps or (best is not None and _closed(best.cost, bound)):
         return best, bound
+    steps = min(steps, MOST_STEPS)
     packer = Packer(stages, policy, max(packing.STEPS, steps // PACKING_SHARE))
     best, raised = revisits.improve(stages, found, packer, best, steps // len(stages.functions))
     return best, max(bound, raised)

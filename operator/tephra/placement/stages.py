@@ -218,6 +218,8 @@ def _reach(demand: Ints, at: Bools, usable: Ints, first: Ints) -> Ints:
 
 def _held(amounts: Ints, room: Ints) -> Ints:
     """(F, H) how far runs may go so that the sum of `amounts` (F,) stays within `room` (H,)."""
+    if amounts.sum() <= room.min():
+        return np.full((len(amounts), len(room)), len(amounts))
     before = np.concatenate(([0], np.cumsum(amounts)))
     limit = before[:-1, None] + room
     return np.asarray(np.searchsorted(before, limit.ravel(), side="right").reshape(limit.shape) - 1)
