@@ -59,7 +59,8 @@ static void output_all(struct dp_worker *w, struct packet *p) {
 
 static void packet_in(struct dp_worker *w, struct packet *p, enum dp_packet_in_reason reason, uint16_t max_len,
                       bool take) {
-    if (w->in_slot != NO_SLOT && !(w->state->ports->flags[w->in_slot] & PORT_PACKET_IN)) {
+    bool miss = reason == DP_PACKET_IN_NO_MATCH; /* all that NO_PACKET_IN speaks of (section 7.2.1) */
+    if (miss && w->in_slot != NO_SLOT && !(w->state->ports->flags[w->in_slot] & PORT_PACKET_IN)) {
         return;
     }
     struct dp_packet_in event = {.reason = reason,
