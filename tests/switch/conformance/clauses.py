@@ -104,7 +104,7 @@ CLAUSES: dict[str, str] = {
     "7.1-version": "a message of another version is refused (BAD_VERSION)",
     "7.1-type": "an unknown message is refused (BAD_TYPE)",
     "7.1-length": "a message of a wrong length is refused (BAD_LEN)",
-    "7.2.1-port-config": "PORT_DOWN, NO_RECV and NO_FWD hold from the moment that the port-mod is in force; NO_PACKET_IN too",
+    "7.2.1-port-config": "PORT_DOWN, NO_RECV and NO_FWD hold from the moment that the port-mod is in force; NO_PACKET_IN: no table-miss of it is told",
     "7.2.3-type": "a match of a type that is not OXM is refused (BAD_TYPE)",
     "7.2.3.3-unknown": "an unknown field is refused (BAD_FIELD)",
     "7.2.3.3-length": "a field of a wrong length is refused (BAD_LEN)",

@@ -8,6 +8,7 @@ import itertools
 import select
 import socket
 import struct
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,8 +59,9 @@ class Controller:
 
     def receive(self, timeout_s: float = TIMEOUT_S) -> Any:
         """The next message, decoded; echo requests are answered on the way."""
+        deadline = time.monotonic() + timeout_s
         while True:
-            raw = self.raw(timeout_s)
+            raw = self.raw(max(0.0, deadline - time.monotonic()))
             version, kind, length, xid = struct.unpack_from("!BBHI", raw)
             if kind != of.OFPT_ECHO_REQUEST:
                 return ofproto_parser.msg(DP, version, kind, length, xid, raw)

@@ -37,4 +37,49 @@ DIFFERENCES: dict[str, Difference] = {
     "test_a_group_does_not_lead_to_itself": Difference("6.5", "accepts a group that leads to itself"),
     "test_no_entry_leads_to_a_group_that_is_not_there": Difference("6.5", "accepts a bucket that leads to no group"),
     "test_only_deletes_name_all_tables": Difference("6.4", "refuses with BAD_REQUEST, not FLOW_MOD_FAILED"),
+    "test_field[eth_type behind tags]": Difference("7.2.3.7", "sees the type behind one VLAN tag only"),
+    "test_field[pbb_isid]": Difference("7.2.3.7 (optional)", "has no PBB fields"),
+    "test_field[pbb_isid masked]": Difference("7.2.3.7 (optional)", "has no PBB fields"),
+    "test_in_phy_port_is_the_ingress_port_of_a_physical_one": Difference(
+        "7.2.3.7 (optional)", "has no field IN_PHY_PORT"
+    ),
+    "test_extension_headers[-0]": Difference("7.2.3.7 (optional)", "has no field IPV6_EXTHDR"),
+    "test_extension_headers[hop-64]": Difference("7.2.3.7 (optional)", "has no field IPV6_EXTHDR"),
+    "test_extension_headers[dest-8]": Difference("7.2.3.7 (optional)", "has no field IPV6_EXTHDR"),
+    "test_extension_headers[frag-16]": Difference("7.2.3.7 (optional)", "has no field IPV6_EXTHDR"),
+    "test_extension_headers[auth-4]": Difference("7.2.3.7 (optional)", "has no field IPV6_EXTHDR"),
+    "test_extension_headers[hop dest frag auth dest-92]": Difference("7.2.3.7 (optional)", "has no field IPV6_EXTHDR"),
+    "test_extension_headers[dest dest dest-136]": Difference("7.2.3.7 (optional)", "has no field IPV6_EXTHDR"),
+    "test_extension_headers[auth frag-276]": Difference("7.2.3.7 (optional)", "has no field IPV6_EXTHDR"),
+    "test_no_next_header": Difference("7.2.3.7 (optional)", "has no field IPV6_EXTHDR"),
+    "test_later_fragments_have_no_transport": Difference(
+        "7.3.2", "gives fragments, the first ones too, transport ports of zero"
+    ),
+    "test_no_packet_in_for_a_table_miss": Difference(
+        "7.2.1", "sends packet-ins of table misses in spite of NO_PACKET_IN"
+    ),
+    "test_version": Difference("7.1", "says nothing to a message of another version"),
+    "test_match_type": Difference("7.2.3.1", "refuses with BAD_LEN, not BAD_TYPE"),
+    "test_match_fields[short]": Difference("7.2.3.3", "refuses with BAD_FIELD, not BAD_LEN"),
+    "test_match_fields[short mask]": Difference("7.2.3.3", "refuses with BAD_FIELD, not BAD_LEN"),
+    "test_match_fields[masked prerequisite]": Difference("7.2.3.6", "refuses the mask (BAD_MASK), which quake allows"),
+    "test_match_fields[mask of a port]": Difference("7.2.3.5", "refuses with BAD_WILDCARDS, not BAD_MASK"),
+    "test_match_fields[vid absent]": Difference("7.2.3.7", "accepts a VLAN ID without OFPVID_PRESENT"),
+    "test_instructions[goto of 12]": Difference("7.2.4", "refuses with BAD_REQUEST, not BAD_INSTRUCTION"),
+    "test_set_field[eth_type]": Difference("7.2.5 (optional)", "does not set ETH_TYPE"),
+    "test_set_field[ip_proto]": Difference("7.2.5 (optional)", "does not set IP_PROTO"),
+    "test_set_field[mpls_bos]": Difference("7.2.5 (optional)", "does not set MPLS_BOS"),
+    "test_set_field[pbb_isid]": Difference("7.2.5 (optional)", "has no PBB fields"),
+    "test_what_is_no_header_is_not_set[{'in_port': 1}]": Difference(
+        "7.2.5", "refuses with BAD_SET_ARGUMENT, not BAD_SET_TYPE"
+    ),
+    "test_what_is_no_header_is_not_set[{'in_phy_port': 1}]": Difference(
+        "7.2.5", "refuses with BAD_SET_LEN, not BAD_SET_TYPE"
+    ),
+    "test_what_is_no_header_is_not_set[{'metadata': 1}]": Difference("7.2.5", "sets metadata by set-field"),
+    "test_tags_have_their_own_ethernet_types[pbb]": Difference("5.12 (optional)", "has no PBB actions"),
+    "test_pbb_headers_come_and_go": Difference("5.12 (optional)", "has no PBB actions"),
+    "test_a_backbone_vlan_is_pushed_on_pbb": Difference("5.12 (optional)", "has no PBB actions"),
+    "test_ttl[copy out]": Difference("5.12 (optional)", "has no copy-TTL action"),
+    "test_ttl[copy in]": Difference("5.12 (optional)", "has no copy-TTL action"),
 }

@@ -71,22 +71,38 @@ def _sctp(src_port: int, dst_port: int) -> Any:
     return sctp.sctp(src_port, dst_port, 7, 0, [sctp.chunk_cookie_ack()])
 
 
-def over4(
-    proto: int, *, ip: dict[str, Any] | None = None, eth_layers: tuple[Any, ...] | None = None, **fields: Any
-) -> bytes:
-    """A TCP, UDP or SCTP packet over IPv4."""
-    return frame(
-        *(eth_layers or (eth(0x0800),)), ip4(proto, **(ip or {})), transport(proto, **fields), *_payload(proto)
-    )
+def over4(proto: int, *, ip: dict[str, Any] | None = None, under: tuple[Any, ...] = (), **fields: Any) -> bytes:
+    """A TCP, UDP or SCTP packet over IPv4; `under` replaces the plain Ethernet header."""
+    layers = (*(under or (eth(0x0800),)), ip4(proto, **(ip or {})))
+    return _whole(proto, layers, fields)
 
 
 def over6(proto: int, *, ip: dict[str, Any] | None = None, **fields: Any) -> bytes:
     """A TCP, UDP or SCTP packet over IPv6."""
-    return frame(eth(0x86DD), ip6(proto, **(ip or {})), transport(proto, **fields), *_payload(proto))
+    return _whole(proto, (eth(0x86DD), ip6(proto, **(ip or {}))), fields)
 
 
-def _payload(proto: int) -> tuple[bytes, ...]:
-    return () if proto == 132 else (PAYLOAD,)
+def _whole(proto: int, layers: tuple[Any, ...], fields: dict[str, Any]) -> bytes:
+    if proto != 132:
+        return frame(*layers, transport(proto, **fields), PAYLOAD)
+    header = transport(proto, **fields)
+    whole = frame(*layers, header)
+    at = whole.rindex(header.src_port.to_bytes(2, "big") + header.dst_port.to_bytes(2, "big"))
+    bare = whole[at : at + 8] + bytes(4) + whole[at + 12 : at + SCTP_BYTES]
+    return whole[: at + 8] + _crc32c(bare).to_bytes(4, "little") + whole[at + 12 :]
+
+
+SCTP_BYTES = 16  # header and one chunk
+
+
+def _crc32c(data: bytes) -> int:
+    """RFC 9260, appendix A; os-ken's own is put in the wrong order."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
 
 
 def ping4(**fields: Any) -> bytes:

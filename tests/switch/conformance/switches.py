@@ -27,8 +27,8 @@ START_S = 60.0
 class Running:
     """A started switch. `listens` is the socket on which it takes further controllers.
 
-    A barrier's reply does not mean to Open vSwitch that a change is in force: cached flows live on until revalidated. One
-    case shows that (test_6_barrier.py); in all others `settle` has it forget them first, or what else it does differently
+    A barrier's reply does not mean to Open vSwitch that a change is in force: cached flows live on until revalidated. Two
+    cases show that (test_6_channel.py); in all others `settle` has it forget them first, or what else it does differently
     would hide behind this. quake needs nothing of the kind.
     """
 
@@ -117,7 +117,9 @@ def _bridge(net: Network, controllers: Sequence[Path]) -> list[str]:
             f"s{number}",
             f"ofport_request={number}",
         ]
-    command += ["--", "set-controller", "br0", *(f"unix:{path}" for path in controllers)]
+    for index, path in enumerate(controllers):  # that a case may leave waiting as long as it likes
+        command += ["--", f"--id=@c{index}", "create", "controller", f'target="unix:{path}"', "inactivity_probe=0"]
+    command += ["--", "set", "bridge", "br0", "controller=" + ",".join(f"@c{n}" for n in range(len(controllers)))]
     return command
 
 

@@ -1,5 +1,7 @@
 """Sections 5.1 to 5.5: pipeline, tables, matching, table-miss, removal."""
 
+from typing import Any
+
 import pytest
 from os_ken.ofproto import ofproto_v1_3 as of  # type: ignore[import-untyped]
 from os_ken.ofproto import ofproto_v1_3_parser as msg
@@ -89,7 +91,7 @@ def test_later_tables_match_what_was_applied_but_not_what_was_written(sw: Bed) -
     assert sw.exchange(4, UDP4).out == {3: 1}
 
 
-MISS = {"priority": 0}
+MISS: dict[str, Any] = {"priority": 0}
 
 
 @clause("5.4-every-table", "5.4-goto", "5.4-controller")
@@ -142,7 +144,7 @@ def test_a_miss_in_a_later_table_drops_the_action_set_too(sw: Bed) -> None:
 
 @clause("5.5-hard", "5.5-idle", "5.5-notify", "7.4.2-flow-removed")
 def test_timeouts(sw: Bed) -> None:
-    told = {"flags": of.OFPFF_SEND_FLOW_REM}
+    told: dict[str, Any] = {"flags": of.OFPFF_SEND_FLOW_REM}
     sw.install(
         flow({"in_port": 1}, [output(2)], hard_timeout=1, cookie=1, **told),
         flow({"in_port": 3}, [output(4)], idle_timeout=1, cookie=2, **told),

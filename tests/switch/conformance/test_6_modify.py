@@ -1,5 +1,7 @@
 """Section 6.4: flow table modification."""
 
+from typing import Any
+
 import pytest
 from os_ken.ofproto import ofproto_v1_3 as of  # type: ignore[import-untyped]
 from os_ken.ofproto import ofproto_v1_3_parser as msg
@@ -21,7 +23,7 @@ def _cookies(sw: Bed) -> list[int]:
 @clause("6.4-add-overlap")
 def test_check_overlap(sw: Bed) -> None:
     sw.install(flow({"in_port": 1, **IP}, [output(2)]))
-    checked = {"flags": of.OFPFF_CHECK_OVERLAP}
+    checked: dict[str, Any] = {"flags": of.OFPFF_CHECK_OVERLAP}
     assert sw.c.error(flow({"eth_dst": DST}, [output(3)], **checked)) == (FAILED, of.OFPFMFC_OVERLAP)
     assert sw.c.error(flow({"in_port": 1}, [output(3)], **checked)) == (FAILED, of.OFPFMFC_OVERLAP)
     assert sw.c.error(flow({"in_port": 1}, [output(3)], priority=11, **checked)) is None
@@ -31,7 +33,7 @@ def test_check_overlap(sw: Bed) -> None:
 
 @clause("6.4-add-replaces")
 def test_an_identical_entry_starts_anew(sw: Bed) -> None:
-    told = {"flags": of.OFPFF_SEND_FLOW_REM}
+    told: dict[str, Any] = {"flags": of.OFPFF_SEND_FLOW_REM}
     sw.install(flow({"in_port": 1}, [output(2)], cookie=1, idle_timeout=50, **told))
     sw.exchange(1, UDP4)
     sw.install(flow({"in_port": 1}, [output(3)], cookie=2))
