@@ -197,7 +197,11 @@ def _progress(events: Iterable[T], total: int) -> Iterator[T]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tephra-place", description="Placement, scheduling and consolidation.")
+    parser = argparse.ArgumentParser(
+        prog="tephra-place",
+        description="Where functions run, which way their traffic goes, when they run, and which servers may sleep.",
+        epilog="Exit codes: 0 done, 1 error, 2 usage, 3 refused.",
+    )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for run, name, text, arguments in VERBS:
         verb = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}; prints JSON or YAML.")
