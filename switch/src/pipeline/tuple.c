@@ -13,6 +13,8 @@
 #include "slab.h"
 
 #define FIRST_BUCKETS 4
+#define CACHED_BUCKETS 64 /* as many stay in the first-level cache, with their rules: fetching ahead would only cost   \
+                           */
 #define KEYS_PER_BUCKET 4 /* on average, at most: few keys overflow a bucket of six */
 
 /* ---- Tables ---- */
@@ -332,6 +334,7 @@ static __rte_always_inline void lookup(const struct tuple *tuple, const struct f
     const struct bucket *bucket = buckets->bucket;
     const uint32_t bucket_mask = buckets->mask;
     const bool exact = tuple->exact;
+    const bool fetch = bucket_mask >= CACHED_BUCKETS;
     uint64_t mask[words ? words : 1];
     uint8_t word[words ? words : 1];
     for (unsigned k = 0; k < words; k++) {
@@ -348,14 +351,18 @@ static __rte_always_inline void lookup(const struct tuple *tuple, const struct f
             key[i][k] = flows[i]->word[word[k]] & mask[k];
             hash[i] = hash_word(hash[i], key[i][k]);
         }
-        rte_prefetch0(&bucket[hash[i] & bucket_mask]);
+        if (fetch) {
+            rte_prefetch0(&bucket[hash[i] & bucket_mask]);
+        }
     }
     unsigned n_likely = 0;
     for (unsigned i = 0; i < n; i++) { /* without branches: in a search of many tuples a hit cannot be foretold */
         const struct bucket *home = &bucket[hash[i] & bucket_mask];
         unsigned bits = candidates(home, signature_of(hash[i]));
         candidate[i] = rcu_get(&home->head[__builtin_ctz(bits | 1U << (BUCKET_SLOTS - 1))]);
-        rte_prefetch0(&candidate[i]->program);
+        if (fetch) {
+            rte_prefetch0(&candidate[i]->program);
+        }
         found[i] = NULL;
         probable[n_likely] = i;
         n_likely += (bits | relaxed_get(&home->overflow)) != 0;

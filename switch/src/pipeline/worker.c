@@ -121,12 +121,9 @@ static void flush_slot(struct dp_worker *w, unsigned slot) {
         return;
     }
     struct slot_stats *stats = &w->slots[slot];
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < queue->n; i++) {
-        bytes += rte_pktmbuf_pkt_len(queue->mbuf[i]);
-    }
     relaxed_set(&stats->tx_packets, stats->tx_packets + queue->n);
-    relaxed_set(&stats->tx_bytes, stats->tx_bytes + bytes);
+    relaxed_set(&stats->tx_bytes, stats->tx_bytes + queue->bytes);
+    queue->bytes = 0;
     w->transmit(w->aux, slot, queue->mbuf, queue->n);
     queue->n = 0;
 }
@@ -159,6 +156,7 @@ void worker_send(struct dp_worker *w, int slot, struct rte_mbuf *mbuf) {
     }
     struct tx_queue *queue = &w->tx[slot];
     queue->mbuf[queue->n++] = mbuf;
+    queue->bytes += rte_pktmbuf_pkt_len(mbuf);
     w->tx_used[slot / 64] |= UINT64_C(1) << (slot % 64);
     if (unlikely(queue->n == TX_MAX)) {
         flush_slot(w, slot);
@@ -193,7 +191,7 @@ static __rte_noinline void sweep_to(struct dp_worker *w, struct sweep *sweep, ui
 }
 
 static __rte_always_inline void straight_output(struct dp_worker *w, struct sweep *sweep, struct packet *p,
-                                                uint32_t port_no) {
+                                                uint32_t port_no, uint32_t bytes) {
     if (unlikely(port_no != sweep->port_no)) {
         sweep_to(w, sweep, port_no);
     }
@@ -203,6 +201,7 @@ static __rte_always_inline void straight_output(struct dp_worker *w, struct swee
         return;
     }
     queue->mbuf[queue->n++] = p->mbuf;
+    queue->bytes += bytes;
     if (unlikely(queue->n == TX_MAX)) {
         flush_slot(w, queue - w->tx);
     }
@@ -243,7 +242,8 @@ static __rte_always_inline void run_rule(struct dp_worker *w, struct sweep *swee
                                          const struct dp_flow *rule) {
     const struct program *program = rcu_get(&rule->program);
     bool simple = program->straight && !p->n_set && rte_pktmbuf_data_len(p->mbuf) >= PROGRAM_HEAD;
-    count_rule(w, rule, rte_pktmbuf_pkt_len(p->mbuf));
+    const uint32_t bytes = rte_pktmbuf_pkt_len(p->mbuf);
+    count_rule(w, rule, bytes);
     if (unlikely(!simple)) {
         interpret(w, p, rule, program, sweep->table_id);
         return;
@@ -255,27 +255,26 @@ static __rte_always_inline void run_rule(struct dp_worker *w, struct sweep *swee
         p->flow.metadata = (p->flow.metadata & ~program->metadata_mask) | program->metadata;
         worker_visit(w, program->goto_table, p->index);
     } else if (likely(program->out_port)) {
-        straight_output(w, sweep, p, program->out_port);
+        straight_output(w, sweep, p, program->out_port, bytes);
     } else {
         worker_drop(w, p->mbuf);
     }
 }
 
-/* The rule of each packet; false: the table is empty. */
-static __rte_always_inline bool look_up(struct dp_worker *w, uint8_t table_id, struct packet *const *packets,
+/* The rule of each packet; `search` is the table's. */
+static __rte_always_inline void look_up(const struct search *search, uint64_t version, struct packet *const *packets,
                                         unsigned n, struct dp_flow **found) {
     const struct flow *flows[DP_BATCH];
-    const struct search *search = rcu_get(&w->dp->tables[table_id].search);
     if (unlikely(!search)) {
-        return false;
+        memset(found, 0, n * sizeof *found);
+        return;
     }
     const uint32_t words = search->words;
     for (unsigned i = 0; i < n; i++) {
         flows[i] = &packets[i]->flow;
         need(packets[i], words);
     }
-    classifier_lookup(search, flows, n, w->state->version, found);
-    return true;
+    classifier_lookup(search, flows, n, version, found);
 }
 
 static __rte_always_inline void run_found(struct dp_worker *w, uint8_t table_id, struct packet *const *packets,
@@ -309,9 +308,7 @@ static void trace_found(struct dp_worker *w, uint8_t table_id, struct packet *p,
 static __rte_always_inline void visit(struct dp_worker *w, uint8_t table_id, struct packet *const *packets,
                                       unsigned n) {
     struct dp_flow *found[DP_BATCH];
-    if (!look_up(w, table_id, packets, n, found)) {
-        memset(found, 0, sizeof found);
-    }
+    look_up(rcu_get(&w->dp->tables[table_id].search), w->state->version, packets, n, found);
     if (likely(!w->trace)) {
         run_found(w, table_id, packets, n, found);
         return;
@@ -343,7 +340,8 @@ static void run_tables(struct dp_worker *w) {
 
 /* ---- Entry ---- */
 
-static __rte_always_inline void packet_init(struct packet *p, unsigned index, struct rte_mbuf *mbuf, uint32_t in_port,
+/* Whole words are stored, as whole words are loaded soon after: halves could not be forwarded to the load. */
+static __rte_always_inline void packet_init(struct packet *p, unsigned index, struct rte_mbuf *mbuf, uint64_t ports,
                                             uint64_t tunnel_id) {
     p->mbuf = mbuf;
     p->have = PIPELINE_WORDS;
@@ -351,10 +349,14 @@ static __rte_always_inline void packet_init(struct packet *p, unsigned index, st
     p->layers_known = false;
     p->waits = false;
     p->index = index;
-    p->flow.in_port = in_port;
-    p->flow.in_phy_port = in_port;
-    p->flow.metadata = 0;
-    p->flow.tunnel_id = tunnel_id;
+    p->flow.word[FW_PORTS] = ports;
+    p->flow.word[FW_METADATA] = 0;
+    p->flow.word[FW_TUNNEL] = tunnel_id;
+}
+
+static uint64_t ports_word(uint32_t in_port) {
+    struct flow flow = {.in_port = in_port, .in_phy_port = in_port};
+    return flow.word[FW_PORTS];
 }
 
 static void begin(struct dp_worker *w) {
@@ -388,11 +390,11 @@ void dp_process(struct dp_worker *w, unsigned slot, uint64_t tunnel_id, struct r
         return;
     }
     struct packet *visitors[DP_BATCH];
-    const uint32_t in_port = ports->port_no[slot];
+    const uint64_t ports_key = ports_word(ports->port_no[slot]);
     uint64_t bytes = 0;
     for (unsigned i = 0; i < n; i++) {
         visitors[i] = &w->packets[i];
-        packet_init(&w->packets[i], i, packets[i], in_port, tunnel_id);
+        packet_init(&w->packets[i], i, packets[i], ports_key, tunnel_id);
         bytes += rte_pktmbuf_pkt_len(packets[i]);
     }
     w->n_packets = n;
@@ -406,7 +408,7 @@ static void begin_one(struct dp_worker *w, uint32_t in_port, uint64_t tunnel_id,
     begin(w);
     w->in_slot = port_map_slot(w->state->ports, in_port);
     w->n_packets = 1;
-    packet_init(&w->packets[0], 0, mbuf, in_port, tunnel_id);
+    packet_init(&w->packets[0], 0, mbuf, ports_word(in_port), tunnel_id);
     w->packets[0].rule = NULL;
 }
 

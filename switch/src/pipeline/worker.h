@@ -37,6 +37,7 @@ struct packet {
 
 struct tx_queue {
     unsigned n;
+    uint64_t bytes; /* of all `n` */
     struct rte_mbuf *mbuf[TX_MAX];
 };
 
