@@ -1,8 +1,8 @@
 """A switch with four ports and its controllers, as the cases use it.
 
-No case waits for time to pass. After a barrier's reply the next packet is sent at once. Where a case has to know what did
-*not* happen, `exchange` sends markers behind the frame, on the same port, which a rule of the highest priority sends out of
-every port and to the controller: what has not come before them comes no more.
+No case waits for time to pass. After a barrier's reply the next packet is sent at once. Where a case has to know what
+did *not* happen, `exchange` sends markers behind the frame, on the same port, which a rule of the highest priority
+sends out of every port and to the controller: what has not come before them comes no more.
 Neighbours: controller.py is the connection; network.py the wires; conftest.py makes the bed.
 """
 

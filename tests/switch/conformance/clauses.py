@@ -1,7 +1,7 @@
 """The clauses of the OpenFlow Switch Specification 1.3.5 that bind a switch, in the specification's order.
 
-Each is told in our words under the section that has it; each has at least one case (test_clauses.py sees to that). What the
-specification leaves to the switch is here only if quake has it.
+Each is told in our words under the section that has it; each has at least one case (test_clauses.py sees to that). What
+the specification leaves to the switch is here only if quake has it.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ CLAUSES: dict[str, str] = {
     "5.7-drop": "a drop band drops what is above its rate",
     "5.7-remark": "a dscp_remark band raises the drop precedence of what is above its rate",
     "5.7-below": "below all bands packets pass unchanged",
-    "5.8-required": "required counters: entries per table; duration per flow; rx and tx packets per port; duration per port, group, meter",
+    "5.8-required": "entries per table, packets and duration per port, duration per flow, group and meter are counted",
     "5.9-write": "Write-Actions merges into the action set",
     "5.9-apply": "Apply-Actions acts at once and leaves the action set alone",
     "5.9-clear": "Clear-Actions empties the action set at once",
@@ -62,7 +62,7 @@ CLAUSES: dict[str, str] = {
     "5.11-set-after-list": "an action set that was written earlier is executed after the lists",
     "5.12-drop": "no action: drop",
     "5.12-outermost": "a pushed tag is the outermost, immediately behind the Ethernet header",
-    "5.12.1-defaults": "a pushed tag copies VLAN ID and priority, label, class and TTL from the outermost headers, else zeros",
+    "5.12.1-defaults": "a pushed tag copies VLAN ID, priority, label, class and TTL from the outermost headers",
     "6.2-processed": "every message is processed in full, or answered by an error",
     "6.2-all-or-nothing": "a message that is refused has changed nothing",
     "6.2-barrier": "a barrier's reply comes after everything before it was done: the next packet meets the change",
@@ -78,7 +78,7 @@ CLAUSES: dict[str, str] = {
     "6.3.4-all-get-events": "every EQUAL controller gets the events",
     "6.3.4-answers-own": "answers go to the connection that asked",
     "6.4-add-overlap": "CHECK_OVERLAP refuses an entry that overlaps another of its priority",
-    "6.4-add-replaces": "an identical entry is replaced: duration anew, counters kept unless RESET_COUNTS, nothing told",
+    "6.4-add-replaces": "an identical entry is replaced: counters kept unless RESET_COUNTS, nothing told",
     "6.4-modify": "MODIFY changes the instructions and leaves cookie, timeouts, flags, counters and duration",
     "6.4-modify-none": "MODIFY of no entry is no error and adds none",
     "6.4-modify-strict": "MODIFY_STRICT changes only the entry of the same match and priority",
@@ -104,7 +104,7 @@ CLAUSES: dict[str, str] = {
     "7.1-version": "a message of another version is refused (BAD_VERSION)",
     "7.1-type": "an unknown message is refused (BAD_TYPE)",
     "7.1-length": "a message of a wrong length is refused (BAD_LEN)",
-    "7.2.1-port-config": "PORT_DOWN, NO_RECV and NO_FWD hold from the moment that the port-mod is in force; NO_PACKET_IN: no table-miss of it is told",
+    "7.2.1-port-config": "PORT_DOWN, NO_RECV, NO_FWD and NO_PACKET_IN (no table-miss is told) hold at once",
     "7.2.3-type": "a match of a type that is not OXM is refused (BAD_TYPE)",
     "7.2.3.3-unknown": "an unknown field is refused (BAD_FIELD)",
     "7.2.3.3-length": "a field of a wrong length is refused (BAD_LEN)",
@@ -125,7 +125,7 @@ CLAUSES: dict[str, str] = {
     "7.2.5-set-field": "set-field sets every header field, and the checksums that cover it",
     "7.2.5-set-field-type": "what is no header field is not set (BAD_SET_TYPE)",
     "7.2.5-set-field-value": "a value that the field cannot have is refused (BAD_SET_ARGUMENT)",
-    "7.2.5-set-field-prerequisite": "set-field of a field whose prerequisites the match lacks is refused (MATCH_INCONSISTENT)",
+    "7.2.5-set-field-prerequisite": "set-field without its prerequisites in the match is refused (MATCH_INCONSISTENT)",
     "7.2.5-push-type": "a tag of an Ethernet type that is not the tag's is refused (BAD_ARGUMENT)",
     "7.2.5-vlan": "push and pop VLAN, 0x8100 and 0x88a8",
     "7.2.5-mpls": "push and pop MPLS",

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from os_ken.ofproto import ofproto_parser, ofproto_protocol  # type: ignore[import-untyped]
-from os_ken.ofproto import ofproto_v1_3 as of  # type: ignore[import-untyped]
-from os_ken.ofproto import ofproto_v1_3_parser as msg  # type: ignore[import-untyped]
+from os_ken.ofproto import ofproto_v1_3 as of
+from os_ken.ofproto import ofproto_v1_3_parser as msg
 
 DP = ofproto_protocol.ProtocolDesc(version=of.OFP_VERSION)  # what os-ken's messages ask for first
 TIMEOUT_S = 10.0
@@ -68,10 +68,10 @@ class Controller:
             self.socket.sendall(struct.pack("!BBHI", version, of.OFPT_ECHO_REPLY, length, xid) + raw[8:])
 
     def transact(self, *messages: Any) -> list[Any]:
-        """Send messages and a barrier; the answers to them, up to the barrier's reply. Other messages join `waiting`."""
+        """Send messages and a barrier; the answers to them, up to the barrier's. Other messages join `waiting`."""
         xids = [self.send(message) for message in messages]
         barrier = self.send(msg.OFPBarrierRequest(DP))
-        answers = []
+        answers: list[Any] = []
         while True:
             answer = self.receive()
             if answer.xid == barrier and answer.msg_type == of.OFPT_BARRIER_REPLY:

@@ -1,4 +1,4 @@
-"""The switches that the cases run on: quake, and Open vSwitch with its userspace datapath, each in a namespace of its own.
+"""The switches that the cases run on: quake, and Open vSwitch with its userspace datapath, each in its own namespace.
 
 Both get ports 1..N on interfaces s1..sN, connect to the controllers' sockets that are given, and listen on another.
 Neighbours: network.py makes the namespace; conftest.py picks.
@@ -27,9 +27,9 @@ START_S = 60.0
 class Running:
     """A started switch. `listens` is the socket on which it takes further controllers.
 
-    A barrier's reply does not mean to Open vSwitch that a change is in force: cached flows live on until revalidated. Two
-    cases show that (test_6_channel.py); in all others `settle` has it forget them first, or what else it does differently
-    would hide behind this. quake needs nothing of the kind.
+    A barrier's reply does not mean to Open vSwitch that a change is in force: cached flows live on until revalidated.
+    Two cases show that (test_6_channel.py); in all others `settle` has it forget them first, or what else it does
+    differently would hide behind this. quake needs nothing of the kind.
     """
 
     name: str

@@ -196,10 +196,9 @@ def test_tunnel_id_is_zero_without_a_tunnel(sw: Bed) -> None:
 
 @clause("7.2.3.7-fields")
 def test_all_at_once(sw: Bed) -> None:
-    match = {
-        "in_port": 1, "eth_dst": DST, "eth_src": SRC, "vlan_vid": 0x1005, "vlan_pcp": 2, "eth_type": 0x0800, "ip_dscp": 10,
-        "ip_ecn": 1, "ip_proto": 17, "ipv4_src": "10.0.0.1", "ipv4_dst": "192.168.1.2", "udp_src": 1000, "udp_dst": 2000,
-    }  # fmt: skip
+    layer2 = {"in_port": 1, "eth_dst": DST, "eth_src": SRC, "vlan_vid": 0x1005, "vlan_pcp": 2, "eth_type": 0x0800}
+    layer3 = {"ip_dscp": 10, "ip_ecn": 1, "ip_proto": 17, "ipv4_src": "10.0.0.1", "ipv4_dst": "192.168.1.2"}
+    match = layer2 | layer3 | {"udp_src": 1000, "udp_dst": 2000}
     layers = (eth(0x8100), tag(5, 0x0800, pcp=2))
     sw.install(flow(match, [output(2)]))
     assert sw.exchange(1, over4(17, under=layers, ip={"tos": 41})).out == {2: 1}

@@ -68,12 +68,19 @@ EDITS: dict[str, Edit] = {
     "ip_dscp v6": Edit(IP6, {"ip_dscp": 46}, UDP6, over6(17, ip={"traffic_class": 0xB8})),
     "ip_ecn": Edit(IP4, {"ip_ecn": 2}, over4(17, ip={"tos": 0xB9}), over4(17, ip={"tos": 0xBA})),
     "ip_ecn v6": Edit(IP6, {"ip_ecn": 1}, UDP6, over6(17, ip={"traffic_class": 1})),
-    "ip_proto": Edit(IP4, {"ip_proto": 201}, frame(eth(0x0800), ip4(200), PAYLOAD), frame(eth(0x0800), ip4(201), PAYLOAD)),
+    "ip_proto": Edit(
+        IP4, {"ip_proto": 201}, frame(eth(0x0800), ip4(200), PAYLOAD), frame(eth(0x0800), ip4(201), PAYLOAD)
+    ),
     "ipv4_src of tcp": Edit(IP4, {"ipv4_src": NEW4}, TCP4, over4(6, ip={"src": NEW4})),
     "ipv4_src of udp": Edit(IP4, {"ipv4_src": NEW4}, UDP4, over4(17, ip={"src": NEW4})),
     "ipv4_dst of sctp": Edit(IP4, {"ipv4_dst": NEW4}, SCTP4, over4(132, ip={"dst": NEW4})),
     "ipv4_dst of tcp": Edit(IP4, {"ipv4_dst": NEW4}, TCP4, over4(6, ip={"dst": NEW4})),
-    "ipv4_dst of tagged udp": Edit(IP4, {"ipv4_dst": NEW4}, over4(17, under=(eth(0x8100), tag(5, 0x0800))), over4(17, under=(eth(0x8100), tag(5, 0x0800)), ip={"dst": NEW4})),
+    "ipv4_dst of tagged udp": Edit(
+        IP4,
+        {"ipv4_dst": NEW4},
+        over4(17, under=(eth(0x8100), tag(5, 0x0800))),
+        over4(17, under=(eth(0x8100), tag(5, 0x0800)), ip={"dst": NEW4}),
+    ),
     "tcp_src": Edit(IP4 | {"ip_proto": 6}, {"tcp_src": 65535}, TCP4, over4(6, src_port=65535)),
     "tcp_dst": Edit(IP6 | {"ip_proto": 6}, {"tcp_dst": 1}, TCP6, over6(6, dst_port=1)),
     "udp_src": Edit(IP4 | {"ip_proto": 17}, {"udp_src": 65535}, UDP4, over4(17, src_port=65535)),
@@ -94,12 +101,19 @@ EDITS: dict[str, Edit] = {
     "icmpv6_code": Edit(ICMP6, {"icmpv6_code": 5}, ping6(), ping6(code=5)),
     "ipv6_nd_target": Edit(ICMP6 | {"icmpv6_type": 135}, {"ipv6_nd_target": NEW6}, solicitation(), solicitation(NEW6)),
     "ipv6_nd_sll": Edit(ICMP6 | {"icmpv6_type": 135}, {"ipv6_nd_sll": OTHER}, solicitation(), solicitation(sll=OTHER)),
-    "ipv6_nd_tll": Edit(ICMP6 | {"icmpv6_type": 136}, {"ipv6_nd_tll": OTHER}, advertisement(), advertisement(tll=OTHER)),
+    "ipv6_nd_tll": Edit(
+        ICMP6 | {"icmpv6_type": 136}, {"ipv6_nd_tll": OTHER}, advertisement(), advertisement(tll=OTHER)
+    ),
     "mpls_label": Edit(MPLS, {"mpls_label": 0xFFFFF}, _labelled(), _labelled(label=0xFFFFF)),
     "mpls_tc": Edit(MPLS, {"mpls_tc": 2}, _labelled(), _labelled(tc=2)),
     "mpls_bos": Edit(MPLS, {"mpls_bos": 0}, _labelled(), _labelled(bottom=0)),
-    "pbb_isid": Edit(PBB, {"pbb_isid": 0xABCDE}, frame(eth(0x88E7), itag(7, pcp=3), *INNER), frame(eth(0x88E7), itag(0xABCDE, pcp=3), *INNER)),
-}  # fmt: skip
+    "pbb_isid": Edit(
+        PBB,
+        {"pbb_isid": 0xABCDE},
+        frame(eth(0x88E7), itag(7, pcp=3), *INNER),
+        frame(eth(0x88E7), itag(0xABCDE, pcp=3), *INNER),
+    ),
+}
 
 
 @clause("7.2.5-set-field")
@@ -133,9 +147,15 @@ def test_what_is_no_header_is_not_set(sw: Bed, fields: dict[str, int]) -> None:
 @clause("7.2.5-set-field-value")
 @pytest.mark.parametrize(
     ("match", "fields"),
-    [({"vlan_vid": 0x1005}, {"vlan_vid": 0x3005}), ({"vlan_vid": 0x1005}, {"vlan_pcp": 8}), (IP4, {"ip_dscp": 64}), (IP4, {"ip_ecn": 4}), (MPLS, {"mpls_label": 1 << 20})],
+    [
+        ({"vlan_vid": 0x1005}, {"vlan_vid": 0x3005}),
+        ({"vlan_vid": 0x1005}, {"vlan_pcp": 8}),
+        (IP4, {"ip_dscp": 64}),
+        (IP4, {"ip_ecn": 4}),
+        (MPLS, {"mpls_label": 1 << 20}),
+    ],
     ids=["vid", "pcp", "dscp", "ecn", "label"],
-)  # fmt: skip
+)
 def test_impossible_values_are_not_set(sw: Bed, match: dict[str, int], fields: dict[str, int]) -> None:
     assert sw.c.error(flow(match, [set_field(**fields), output(2)])) == (SET, of.OFPBAC_BAD_SET_ARGUMENT)
 
@@ -143,9 +163,16 @@ def test_impossible_values_are_not_set(sw: Bed, match: dict[str, int], fields: d
 @clause("7.2.5-set-field-prerequisite")
 @pytest.mark.parametrize(
     ("match", "fields"),
-    [({}, {"ipv4_src": NEW4}), (IP6, {"ipv4_src": NEW4}), (IP4, {"tcp_src": 1}), (IP4 | {"ip_proto": 17}, {"tcp_src": 1}), (IP4, {"arp_op": 1}), ({}, {"mpls_label": 1})],
+    [
+        ({}, {"ipv4_src": NEW4}),
+        (IP6, {"ipv4_src": NEW4}),
+        (IP4, {"tcp_src": 1}),
+        (IP4 | {"ip_proto": 17}, {"tcp_src": 1}),
+        (IP4, {"arp_op": 1}),
+        ({}, {"mpls_label": 1}),
+    ],
     ids=["none", "v6", "no proto", "udp", "arp", "mpls"],
-)  # fmt: skip
+)
 def test_no_set_field_without_its_prerequisites(sw: Bed, match: dict[str, int], fields: dict[str, Any]) -> None:
     assert sw.c.error(flow(match, [set_field(**fields), output(2)])) == (SET, of.OFPBAC_MATCH_INCONSISTENT)
 
@@ -243,9 +270,13 @@ def test_ttl(sw: Bed, name: str) -> None:
 @clause("7.2.5-ttl", "7.4.1-invalid-ttl", "7.3.10-async")
 @pytest.mark.parametrize(
     ("match", "action", "packet"),
-    [(IP4, msg.OFPActionDecNwTtl(), over4(17, ip={"ttl": 1})), (IP6, msg.OFPActionDecNwTtl(), over6(17, ip={"hop_limit": 1})), (MPLS, msg.OFPActionDecMplsTtl(), _tunnelled(1, 64))],
+    [
+        (IP4, msg.OFPActionDecNwTtl(), over4(17, ip={"ttl": 1})),
+        (IP6, msg.OFPActionDecNwTtl(), over6(17, ip={"hop_limit": 1})),
+        (MPLS, msg.OFPActionDecMplsTtl(), _tunnelled(1, 64)),
+    ],
     ids=["v4", "v6", "mpls"],
-)  # fmt: skip
+)
 def test_an_invalid_ttl_is_told_of_and_not_forwarded(
     sw: Bed, match: dict[str, int], action: Any, packet: bytes
 ) -> None:
