@@ -26,6 +26,17 @@ static int tear_down(void **state) {
     return 0;
 }
 
+static void no_wait(void *aux) {
+    loop_stop(aux);
+}
+
+/* A round of the switch's loop: both ends are in this thread. */
+static void let_it_run(struct rig *rig) {
+    struct loop_timer *now = loop_timer_add(rig->loop, 0, no_wait, rig->loop);
+    loop_run(rig->loop);
+    loop_timer_remove(now);
+}
+
 /* ---- Targets ---- */
 
 static void bad_targets_are_explained(void **state) {
@@ -173,6 +184,35 @@ static void packet_ins_tell_their_context(void **state) {
     client_close(client);
 }
 
+static void messages_may_come_byte_by_byte(void **state) {
+    struct rig *rig = *state;
+    struct client *client = client_connect(rig);
+    struct request request;
+    request_flow_mod(&request, &(struct flow_spec){.in_port = 1, .out_port = 2});
+    request_finish(&request);
+    for (size_t i = 0; i < buf_len(&request.bytes); i++) {
+        assert_int_equal(count_flows(rig), 0);
+        client_send(client, buf_data(&request.bytes) + i, 1);
+        let_it_run(rig);
+    }
+    assert_int_equal(count_flows(rig), 1);
+    buf_free(&request.bytes);
+    client_close(client);
+}
+
+static void the_longest_message_fits(void **state) {
+    struct client *client = client_connect(*state);
+    for (uint32_t i = 0; i < 20; i++) {
+        struct request request;
+        request_begin(&request, OFPT_ECHO_REQUEST, i);
+        request_zeros(&request, OFP_MAX_MESSAGE - 8);
+        request_send(client, &request);
+    }
+    for (uint32_t i = 0; i < 20; i++)
+        expect_message(client, OFPT_ECHO_REPLY, i, OFP_MAX_MESSAGE);
+    client_close(client);
+}
+
 static void silence_is_asked_about_and_then_ended(void **state) {
     struct rig *rig = *state;
     rig->of->idle_ms = 20;
@@ -284,17 +324,6 @@ static uint16_t free_port(void) {
     return ntohs(address.sin_port);
 }
 
-static void no_wait(void *aux) {
-    loop_stop(aux);
-}
-
-/* A round of the switch's loop between attempts: both ends are in this thread. */
-static void let_it_run(struct rig *rig) {
-    struct loop_timer *now = loop_timer_add(rig->loop, 0, no_wait, rig->loop);
-    loop_run(rig->loop);
-    loop_timer_remove(now);
-}
-
 static bool tls_exchange_hello(struct rig *rig, SSL *ssl) {
     const struct ofp_header hello = {OFP_VERSION, OFPT_HELLO, htobe16(8), 0};
     uint8_t answer[16];
@@ -359,6 +388,8 @@ int main(void) {
         TEST(names_are_looked_up),
         TEST(silence_is_asked_about_and_then_ended),
         TEST(too_many_are_turned_away),
+        TEST(messages_may_come_byte_by_byte),
+        TEST(the_longest_message_fits),
         TEST(tls_asks_for_the_right_certificate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
