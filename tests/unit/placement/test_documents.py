@@ -248,6 +248,17 @@ def test_the_clusters_own_nodes_are_placed_on(
     assert (code, answer["placement"]["assignment"]) == (0, {"f": "n1"})
 
 
+def test_the_benchmarks_instances_stay_as_they_are() -> None:
+    """A change of the generator would change what figures are about; so would another stream of random numbers."""
+    total = 0
+    for seed in range(10):
+        residual, request, policy = generate.instance(np.random.default_rng(seed))
+        total += int(residual.node_free.sum() + residual.topology.arc_delay.sum() + policy.opening + policy.acceptance)
+        total += sum(function.cpu_m + function.memory_mib for function in request.functions)
+        total += sum(channel.bandwidth_kbps for channel in request.channels)
+    assert total == 9904654
+
+
 def test_arrivals_ask_for_the_load_that_is_offered() -> None:
     random = np.random.default_rng(3)
     topology, arrivals = generate.offered(random, generate.with_data_centres(random, estate(), 2, 3), 10, 6, 0.9)
