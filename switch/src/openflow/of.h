@@ -40,9 +40,10 @@ void of_destroy(struct of *of);
 struct of_tls {
     const char *private_key, *certificate, *ca; /* PEM files */
 };
-/* `target`: tcp:HOST:PORT, ssl:HOST:PORT, unix:PATH (the switch connects and keeps reconnecting with backoff and
- * jitter); ptcp:PORT[:HOST], pssl:PORT[:HOST], punix:PATH (it listens). Returns NULL, or what is wrong, as a sentence.
- */
+/* `target`: tcp:HOST:PORT, ssl:HOST:PORT, unix:PATH (the switch connects, and connects again with backoff and jitter);
+ * ptcp:PORT[:HOST], pssl:PORT[:HOST], punix:PATH (it listens). An active target may end in `,aux=N`: N auxiliary
+ * connections, which carry the packet-ins. Returns NULL, or what is wrong, as a sentence that lives until the next
+ * call. */
 const char *of_controller_add(struct of *of, const char *target);
 const char *of_controller_remove(struct of *of, const char *target);
 const char *of_set_tls(struct of *of, const struct of_tls *tls);
