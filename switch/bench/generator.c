@@ -201,6 +201,8 @@ static void measure(struct generator *generator) {
     run_for(generator, generator->warmup);
     generator->sent = generator->received = 0;
     generator->measuring = true;
+    puts("measuring");
+    fflush(stdout);
     uint64_t start = rte_rdtsc();
     run_for(generator, generator->seconds);
     double seconds = (double) (rte_rdtsc() - start) / (double) rte_get_tsc_hz();
