@@ -17,11 +17,6 @@ LEAST_SHARE = 0.70
 def run(quick: bool) -> None:
     """testpmd, OVS and quake in turn, several times over; medians."""
     found: dict[str, list[float]] = {name: [] for name in SWITCHES}
-    openers: dict[str, two_cores.Open] = {
-        "testpmd": switches.dpdk_testpmd,
-        "ovs": switches.ovs,
-        "quake": switches.quake,
-    }
     for _ in range(1 if quick else RUNS):
         for name, opener in SWITCHES.items():
             found[name].append(two_cores.run(opener, 0, 2.0 if quick else SECONDS).forwarded)
