@@ -189,7 +189,7 @@ static unsigned make_set(struct action *actions, unsigned n) {
 
 /* The Ethernet type, if the match says which; else 0. */
 static uint16_t known_eth_type(const struct match *match) {
-    return match->mask.eth_type ? be16toh(match->value.eth_type) : 0;
+    return match->mask.eth_type == UINT16_MAX ? be16toh(match->value.eth_type) : 0;
 }
 
 static void know_eth_type(struct match *match, be16 eth_type) {

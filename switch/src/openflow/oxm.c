@@ -105,8 +105,11 @@ static void full_mask(const struct field_info *info, uint8_t mask[FIELD_MAX_BYTE
     }
 }
 
+/* A mask of zeroes is the same as no such field (section 7.2.3.5). */
 static void oxm_store(const struct oxm *oxm, struct match *match) {
     uint8_t mask[FIELD_MAX_BYTES];
+    if (oxm->has_mask && all_bytes(oxm->mask, oxm->info->n_bytes, 0))
+        return;
     if (oxm->has_mask)
         memcpy(mask, oxm->mask, oxm->info->n_bytes);
     else

@@ -167,6 +167,9 @@ static void masks_of_all_or_nothing_are_plain(void **state) {
     assert_int_equal(decode_match("", &all), 0);
     assert_memory_equal(&exact, &masked, sizeof exact);
     assert_memory_equal(&all, &none, sizeof all);
+    assert_int_equal(decode_match(ETH_IPV4 "80001401 06 80001b04 0000 0000", &none), 0);
+    assert_int_equal(decode_match(ETH_IPV4 "80001401 06", &all), 0);
+    assert_memory_equal(&all, &none, sizeof all);
 }
 
 /* ---- Actions ---- */
@@ -277,6 +280,8 @@ static void actions_must_suit_the_match(void **state) {
         {ETH_IPV4, POP_MPLS, false},
         {ETH_ARP, DEC_TTL, false},
         {ETH_IPV6, DEC_TTL, true},
+        {"80000b04 0806 0f06", DEC_TTL, true}, /* a masked type leaves open what the packet is */
+        {"80000b04 0806 0f06", SET_IPV4_DST, false},
     };
     unsigned n;
     (void) state;
