@@ -15,7 +15,7 @@
 /* What a worker reads once per batch; replaced as a whole. */
 struct dp_state {
     uint64_t version;
-    const struct port_map *ports;
+    struct port_map *ports;
 };
 
 struct dp {
@@ -54,7 +54,7 @@ uint64_t now_ns(void);
 /* Replace what workers read once per batch: the version, or the port map, made anew from dp->ports, or both. */
 void dp_publish_version(struct dp *dp, uint64_t version);
 void dp_publish_ports(struct dp *dp);
-void dp_publish(struct dp *dp, uint64_t version, const struct port_map *ports);
+void dp_publish(struct dp *dp, uint64_t version, struct port_map *ports);
 
 /* flow_mod.c */
 void rule_destroy(struct dp *dp, struct dp_flow *rule); /* nobody reads it any more */

@@ -29,17 +29,17 @@ void *dp_scratch(struct dp *dp, size_t size) {
 
 /* ---- What workers read once per batch ---- */
 
-static struct dp_state *state_create(uint64_t version, const struct port_map *ports) {
+static struct dp_state *state_create(uint64_t version, struct port_map *ports) {
     struct dp_state *state = xmalloc(sizeof *state);
     *state = (struct dp_state){version, ports};
     return state;
 }
 
-void dp_publish(struct dp *dp, uint64_t version, const struct port_map *ports) {
+void dp_publish(struct dp *dp, uint64_t version, struct port_map *ports) {
     struct dp_state *old = dp->state;
     rcu_set(&dp->state, state_create(version, ports));
     if (old->ports != ports) {
-        rcu_free(&dp->rcu, (void *) (uintptr_t) old->ports);
+        rcu_free(&dp->rcu, old->ports);
     }
     rcu_free(&dp->rcu, old);
 }
@@ -92,7 +92,7 @@ void dp_destroy(struct dp *dp) {
     }
     destroy_objects(dp, &dp->groups, group_release);
     destroy_objects(dp, &dp->meters, meter_release);
-    free((void *) (uintptr_t) dp->state->ports);
+    free(dp->state->ports);
     free(dp->state);
     rcu_drain(&dp->rcu);
     rcu_destroy(&dp->rcu);
@@ -130,7 +130,7 @@ ofperr dp_port_mod(struct dp_txn *txn, uint32_t port_no, const uint8_t hw_addr[6
         return OFPERR(OFPET_PORT_MOD_FAILED, OFPPMFC_BAD_PORT);
     }
     struct dp_port *port = &dp->ports.port[slot];
-    if (memcmp(hw_addr, port->hw_addr, sizeof port->hw_addr)) {
+    if (memcmp(hw_addr, port->hw_addr, sizeof port->hw_addr) != 0) {
         return OFPERR(OFPET_PORT_MOD_FAILED, OFPPMFC_BAD_HW_ADDR);
     }
     uint32_t before = port->config, after = (before & ~mask) | (config & mask);

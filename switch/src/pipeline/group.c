@@ -31,7 +31,9 @@ unsigned action_set_put(const struct action **set, unsigned n, const struct acti
         set[at] = action;
         return n;
     }
-    memmove(&set[at + 1], &set[at], (n - at) * sizeof *set);
+    for (unsigned i = n; i > at; i--) {
+        set[i] = set[i - 1];
+    }
     set[at] = action;
     return n + 1;
 }

@@ -18,7 +18,7 @@
 static const unsigned level_end[LEVELS] = {16, 24, 32}; /* bits of the address that are spent below each level */
 
 /* A leaf (a rule or nothing), or with the lowest bit set a node. */
-typedef uintptr_t entry;
+typedef void *entry;
 
 struct lpm {
     struct shape fixed; /* the mask but for the prefix */
@@ -100,8 +100,12 @@ static bool same_fixed_value(const struct lpm *lpm, const struct dp_flow *rule) 
 
 /* ---- The trie ---- */
 
+static bool is_node(entry e) {
+    return (uintptr_t) e & 1;
+}
+
 static entry *node_of(entry e) {
-    return (entry *) (e & ~(entry) 1);
+    return (entry *) (void *) ((uint8_t *) e - 1);
 }
 
 static entry *add_node(struct lpm *lpm, entry inherited) {
@@ -112,7 +116,7 @@ static entry *add_node(struct lpm *lpm, entry inherited) {
         lpm->size_nodes = lpm->size_nodes ? lpm->size_nodes * 2 : 64;
         lpm->nodes = xrealloc(lpm->nodes, lpm->size_nodes * sizeof *lpm->nodes);
     }
-    entry *node = xmalloc(NODE_SIZE * sizeof *node);
+    entry *node = xzalloc(NODE_SIZE * sizeof *node);
     for (unsigned i = 0; i < NODE_SIZE; i++) {
         node[i] = inherited;
     }
@@ -130,7 +134,7 @@ struct paint {
 };
 
 static bool gives_way(const struct paint *paint, entry leaf) {
-    const struct dp_flow *rule = (const struct dp_flow *) leaf;
+    const struct dp_flow *rule = leaf;
     if (paint->from) {
         return rule == paint->from;
     }
@@ -139,7 +143,7 @@ static bool gives_way(const struct paint *paint, entry leaf) {
 
 static void paint_all(const struct paint *paint, entry *at, unsigned n) {
     for (unsigned i = 0; i < n; i++) {
-        if (at[i] & 1) {
+        if (is_node(at[i])) {
             paint_all(paint, node_of(at[i]), NODE_SIZE);
         } else if (gives_way(paint, at[i])) {
             rcu_set(&at[i], (entry) paint->to);
@@ -155,12 +159,12 @@ static bool paint_level(const struct paint *paint, entry *at, unsigned level) {
         paint_all(paint, &at[index], 1U << (end - paint->length));
         return true;
     }
-    if (!(at[index] & 1)) {
+    if (!is_node(at[index])) {
         entry *node = add_node(paint->lpm, at[index]);
         if (!node) {
             return false;
         }
-        rcu_set(&at[index], (entry) node | 1);
+        rcu_set(&at[index], (entry) ((uint8_t *) node + 1));
     }
     return paint_level(paint, node_of(at[index]), level + 1);
 }
@@ -275,8 +279,8 @@ struct dp_flow *lpm_find(const struct lpm *lpm, const struct flow *flow) {
     }
     uint32_t address = rte_be_to_cpu_32(lpm->source ? flow->ipv4_src : flow->ipv4_dst);
     entry e = rcu_get(&lpm->root[address >> 16]);
-    for (unsigned shift = 8; e & 1; shift -= 8) {
+    for (unsigned shift = 8; is_node(e); shift -= 8) {
         e = rcu_get(&node_of(e)[address >> shift & (NODE_SIZE - 1)]);
     }
-    return (struct dp_flow *) e;
+    return e;
 }

@@ -10,9 +10,12 @@
 
 #define FIRST_BUCKETS 256
 
+static struct program **new_buckets(size_t n) {
+    return xzalloc(n * sizeof(void *));
+}
+
 void programs_init(struct programs *programs) {
-    *programs =
-        (struct programs){.bucket = xzalloc(FIRST_BUCKETS * sizeof *programs->bucket), .mask = FIRST_BUCKETS - 1};
+    *programs = (struct programs){.bucket = new_buckets(FIRST_BUCKETS), .mask = FIRST_BUCKETS - 1};
 }
 
 void programs_destroy(struct programs *programs) {
@@ -81,10 +84,14 @@ static uint32_t actions_hash(uint32_t hash, const struct action *actions, unsign
     return hash;
 }
 
+static bool bytes_equal(const void *a, const void *b, size_t size) {
+    return memcmp(a, b, size) == 0;
+}
+
 static bool actions_equal(const struct action *stored, const struct action *given, unsigned n) {
     for (unsigned i = 0; i < n; i++) {
         struct action clean = normal(&given[i]);
-        if (memcmp(&stored[i], &clean, sizeof clean)) {
+        if (!bytes_equal(&stored[i], &clean, sizeof clean)) {
             return false;
         }
     }
@@ -166,7 +173,7 @@ static void grow(struct programs *programs) {
     struct program **old = programs->bucket;
     uint32_t n_old = programs->mask + 1;
     programs->mask = n_old * 2 - 1;
-    programs->bucket = xzalloc((size_t) n_old * 2 * sizeof *programs->bucket);
+    programs->bucket = new_buckets((size_t) n_old * 2);
     for (uint32_t i = 0; i < n_old; i++) {
         for (struct program *program = old[i], *next; program; program = next) {
             next = program->next;

@@ -13,7 +13,8 @@
 #include "slab.h"
 
 #define FIRST_BUCKETS 4
-#define CACHED_BUCKETS 64 /* as many stay in the first-level cache, with their rules: fetching ahead would only cost   \
+#define CACHED_BUCKETS                                                                                                 \
+    64                    /* as many stay in the first-level cache, with their rules: fetching ahead would only cost   \
                            */
 #define KEYS_PER_BUCKET 4 /* on average, at most: few keys overflow a bucket of six */
 
@@ -344,7 +345,7 @@ static __rte_always_inline void lookup(const struct tuple *tuple, const struct f
     uint64_t key[DP_BATCH][words ? words : 1];
     uint32_t hash[DP_BATCH];
     struct dp_flow *candidate[DP_BATCH];
-    uint8_t probable[DP_BATCH + 1];
+    uint8_t probable[DP_BATCH + 1] = {0};
     for (unsigned i = 0; i < n; i++) {
         hash[i] = 0;
         for (unsigned k = 0; k < words; k++) {

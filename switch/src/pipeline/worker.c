@@ -217,7 +217,7 @@ static __rte_always_inline void rewrite_head(struct packet *p, const struct prog
     head[1] = (head[1] & keep[1]) | set[1];
     memcpy(data, head, PROGRAM_HEAD);
     if (program->goto_table != GOTO_NONE) {
-        memcpy(p->flow.eth_dst, head, 2 * RTE_ETHER_ADDR_LEN);
+        memcpy(p->flow.eth_dst, head, sizeof p->flow.eth_dst + sizeof p->flow.eth_src);
     }
 }
 
@@ -266,7 +266,9 @@ static __rte_always_inline void look_up(const struct search *search, uint64_t ve
                                         unsigned n, struct dp_flow **found) {
     const struct flow *flows[DP_BATCH];
     if (unlikely(!search)) {
-        memset(found, 0, n * sizeof *found);
+        for (unsigned i = 0; i < n; i++) {
+            found[i] = NULL;
+        }
         return;
     }
     const uint32_t words = search->words;
