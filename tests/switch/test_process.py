@@ -1,0 +1,218 @@
+"""The switch as a process, as it is shipped: supervisor, control socket, probes, tunnels, restart. No privilege needed.
+
+Packets come from a file (net_pcap) that is read once, when its port opens, and go to a file; so a port that opened
+before the rules were in force would show as packets that are missing.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+QUAKE = Path(os.environ.get("TEPHRA_QUAKE", ROOT / "build/switch/src/process/quake"))
+PATIENCE_S = 30.0
+PACKETS = 500
+IN, OUT = 9, 10
+
+pytestmark = pytest.mark.skipif(not QUAKE.exists(), reason=f"{QUAKE} is not built: run `make switch`")
+
+
+@dataclass
+class Switch:
+    """A supervised quake with its files in `home`."""
+
+    home: Path
+    supervisor: "subprocess.Popen[bytes]"
+
+    def ask(self, method: str, **params: Any) -> Any:
+        """The result of a method of the control socket; AssertionError with the switch's words if it refuses."""
+        with self._control() as channel:
+            channel.sendall(json.dumps({"method": method, "params": params}).encode() + b"\n")
+            answer = json.loads(channel.makefile("rb").readline())
+        assert "error" not in answer, answer["error"]
+        return answer["result"]
+
+    def process(self) -> int:
+        """The process that answers: the worker process of now."""
+        with self._control() as channel:
+            return int(struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+
+    def add_rules(self, *rules: str) -> None:
+        command = ["ovs-ofctl", "-O", "OpenFlow13", "add-flows", f"unix:{self.home}/openflow", "-"]
+        subprocess.run(command, input="\n".join(rules) + "\n", text=True, check=True, capture_output=True)
+
+    def port(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = next(port for port in self.ask("ports") if port["name"] == name)
+        return found
+
+    def sent(self, name: str) -> int:
+        return int(self.port(name)["statistics"]["tx_packets"])
+
+    def _control(self) -> socket.socket:
+        channel = socket.socket(socket.AF_UNIX)
+        channel.settimeout(PATIENCE_S)
+        channel.connect(str(self.home / "control"))
+        return channel
+
+
+@pytest.fixture
+def switch(tmp_path: Path) -> Iterator[Switch]:
+    write_pcap(tmp_path / "in.pcap")
+    command = [str(QUAKE), "--control", str(tmp_path / "control"), "--controller", f"punix:{tmp_path}/openflow"]
+    command += ["--mbufs", "4096", "--metrics", f"127.0.0.1:{free_port()}"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, stderr=log, env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)})
+    (tmp_path / "metrics").write_text(command[-1])
+    running = Switch(tmp_path, process)
+    try:
+        until(lambda: answers(running))
+        yield running
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for a condition of another process, which has no event to await."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.01)
+
+
+def answers(switch: Switch) -> bool:
+    assert switch.supervisor.poll() is None, (switch.home / "log").read_text()
+    with contextlib.suppress(OSError, ValueError):
+        return bool(switch.ask("show"))
+    return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def frame(number: int) -> bytes:
+    return bytes.fromhex("020000000002020000000001") + b"\x88\xb5" + struct.pack("!I", number) + bytes(42)
+
+
+def write_pcap(path: Path) -> None:
+    records = (struct.pack("<IIII", 0, 0, 60, 60) + frame(n) for n in range(PACKETS))
+    path.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + b"".join(records))
+
+
+def read_pcap(path: Path) -> list[bytes]:
+    data, at, found = path.read_bytes(), 24, []
+    while at < len(data):
+        length = struct.unpack_from("<I", data, at + 8)[0]
+        found.append(data[at + 16 : at + 16 + length])
+        at += 16 + length
+    return found
+
+
+def add_source_and_sink(switch: Switch) -> None:
+    sink = f"net_pcap_out,tx_pcap={switch.home}/out.pcap"
+    switch.ask("port-add", name="out", type="dpdk", number=OUT, devargs=sink)
+    source = f"net_pcap_in,rx_pcap={switch.home}/in.pcap"
+    switch.ask("port-add", name="in", type="dpdk", number=IN, devargs=source)
+
+
+def test_forwards_and_stops_cleanly(switch: Switch) -> None:
+    switch.add_rules(f"in_port={IN},actions=output:{OUT}")
+    add_source_and_sink(switch)
+    until(lambda: switch.sent("out") == PACKETS)
+    switch.ask("stop")
+    assert switch.supervisor.wait(PATIENCE_S) == 0
+    assert read_pcap(switch.home / "out.pcap") == [frame(n) for n in range(PACKETS)]
+    assert not (switch.home / "control").exists()
+
+
+def test_killed_process_is_followed_by_one_with_its_state(switch: Switch) -> None:
+    switch.add_rules(f"in_port={IN},actions=output:{OUT}", "table=3,priority=7,actions=drop")
+    add_source_and_sink(switch)
+    switch.ask("port-add", name="gone", type="dpdk", devargs="net_null0")
+    switch.ask("port-remove", name="gone")
+    rules = [rule["rule"].split("table=")[1].split(",")[0] for rule in switch.ask("flows")["flows"]]
+    until(lambda: switch.sent("out") == PACKETS)
+    killed = switch.process()
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: answers(switch) and switch.process() != killed)
+    assert switch.ask("show")["restored"]
+    assert {port["name"]: port["number"] for port in switch.ask("ports")} == {"in": IN, "out": OUT}
+    assert [rule["rule"].split("table=")[1].split(",")[0] for rule in switch.ask("flows")["flows"]] == rules
+    until(lambda: switch.sent("out") == PACKETS)  # the file was read anew, by a port that opened after the rules
+
+
+def test_tunnel_carries_frames_and_its_liveness(switch: Switch) -> None:
+    """A ring that leads back to itself is the underlay; both ends of the tunnel lie over it."""
+    ends = {"a": ("10.0.0.1", "10.0.0.2"), "b": ("10.0.0.2", "10.0.0.1")}
+    switch.ask("port-add", name="ring", type="dpdk", devargs="net_ring0")
+    numbers = {}
+    for name, (local, remote) in ends.items():
+        tunnel = {"underlay": "ring", "local": local, "remote": remote, "vni": 5, "liveness": {"interval_ms": 50}}
+        numbers[name] = switch.ask("port-add", name=name, type="vxlan", **tunnel)["number"]
+    until(lambda: all(switch.port(name)["link"] == "live" for name in ends))
+    assert switch.port("a")["details"]["liveness"] == "up"
+    assert switch.port("a")["mtu"] == switch.port("ring")["mtu"] - 50
+    into, out_of = numbers["a"], numbers["b"]
+    switch.add_rules(f"in_port={IN},actions=output:{into}", f"in_port={out_of},tun_id=5,actions=output:{OUT}")
+    add_source_and_sink(switch)
+    until(lambda: switch.sent("out") == PACKETS)
+    with pytest.raises(AssertionError, match="carries port a"):
+        switch.ask("port-remove", name="ring")
+    switch.ask("port-remove", name="b")
+    until(lambda: switch.port("a")["link"] == "down")  # nobody answers its liveness any more
+    switch.ask("stop")
+    assert switch.supervisor.wait(PATIENCE_S) == 0
+    assert read_pcap(switch.home / "out.pcap") == [frame(n) for n in range(PACKETS)]
+
+
+def test_refusals_name_what_is_wrong(switch: Switch) -> None:
+    for params, words in (
+        ({"name": "p", "type": "carrier-pigeon"}, "carrier-pigeon.*vhost-user"),
+        ({"name": "a,b", "type": "memif"}, "a,b"),
+        ({"name": "p", "type": "memif", "socket": "/nonexistent/s"}, "port p: cannot listen at /nonexistent/s"),
+        ({"name": "p", "type": "memif", "socket": "s", "colour": 1}, "colour"),
+        ({"name": "p", "type": "dpdk", "devargs": "net_nothing0"}, "net_nothing0"),
+        (
+            {"name": "p", "type": "vxlan", "underlay": "u", "local": "1.1.1.1", "remote": "2.2.2.2", "vni": 1},
+            "underlay u",
+        ),
+    ):
+        with pytest.raises(AssertionError, match=words):
+            switch.ask("port-add", **params)
+    assert switch.ask("ports") == []
+    with pytest.raises(AssertionError, match="no method"):
+        switch.ask("dance")
+    with pytest.raises(AssertionError, match="the last that is awake"):
+        switch.ask("worker-park", worker=0)
+
+
+def test_probes_and_metrics(switch: Switch) -> None:
+    address = f"http://{(switch.home / 'metrics').read_text()}"
+    switch.ask("port-add", name="n", type="dpdk", devargs="net_null0")
+    with urllib.request.urlopen(f"{address}/healthz", timeout=PATIENCE_S) as answer:
+        assert answer.status == 200
+    with pytest.raises(urllib.error.HTTPError, match="503"):  # no controller is connected
+        urllib.request.urlopen(f"{address}/readyz", timeout=PATIENCE_S)
+    with urllib.request.urlopen(f"{address}/metrics", timeout=PATIENCE_S) as answer:
+        assert 'quake_port_up{port="n",number="1"} 1' in answer.read().decode()
+
+
+def test_a_worker_without_traffic_blocks(switch: Switch) -> None:
+    switch.ask("port-add", name="m", type="memif", socket=str(switch.home / "memif"))
+    until(lambda: switch.ask("workers")["workers"][0]["state"] == "blocked")
