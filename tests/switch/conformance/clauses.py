@@ -77,6 +77,7 @@ CLAUSES: dict[str, str] = {
     "6.3.4-generation": "a request with an older generation id is stale",
     "6.3.4-all-get-events": "every EQUAL controller gets the events",
     "6.3.4-answers-own": "answers go to the connection that asked",
+    "6.3.5-auxiliary": "an auxiliary connection has an id of its own, carries packet-ins, and ends with its main one",
     "6.4-add-overlap": "CHECK_OVERLAP refuses an entry that overlaps another of its priority",
     "6.4-add-replaces": "an identical entry is replaced: counters kept unless RESET_COUNTS, nothing told",
     "6.4-modify": "MODIFY changes the instructions and leaves cookie, timeouts, flags, counters and duration",
@@ -160,6 +161,8 @@ CLAUSES: dict[str, str] = {
     "7.4.4-data": "an error has the xid and at least 64 bytes of the request",
     "7.5.2-echo": "an echo reply has the data of its request",
     "7.5.4-experimenter": "an experimenter message that is not known is refused (BAD_EXPERIMENTER)",
+    "EXT-230-bundle": "ONF bundles on 1.3: all of a bundle is in force from its commit, or nothing of it",
+    "QUKE-arp-nd-reply": "quake's action ARP_ND_REPLY answers from the rule's own MAC (openflow/experimenter.h)",
 }
 
 

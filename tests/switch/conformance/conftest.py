@@ -7,15 +7,13 @@ quake has no such table.
 
 import contextlib
 import os
-import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from . import switches
 from .bed import PORTS, Bed
-from .controller import TIMEOUT_S, Controller
+from .controller import accept, listen
 from .differences import DIFFERENCES
 from .network import network
 
@@ -48,7 +46,7 @@ def bed(request: pytest.FixtureRequest) -> Iterator[Bed]:
         where = stack.enter_context(switches.home())
         net = stack.enter_context(network(name, PORTS))
         paths = [where / f"c{n}" for n in range(3)]
-        listeners = [stack.enter_context(_listen(path)) for path in paths]
+        listeners = [stack.enter_context(listen(path)) for path in paths]
         running = stack.enter_context(switches.START[name](where, net, paths))
         controllers = [accept(listener) for listener in listeners]
         for controller in controllers:
@@ -61,19 +59,3 @@ def sw(bed: Bed) -> Bed:
     """The bed, emptied."""
     bed.reset()
     return bed
-
-
-def _listen(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen()
-    listener.settimeout(6 * TIMEOUT_S)
-    return listener
-
-
-def accept(listener: socket.socket) -> Controller:
-    """Take a switch's connection and exchange hellos."""
-    connection, _ = listener.accept()
-    controller = Controller(connection)
-    controller.hello()
-    return controller

@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from os_ken.ofproto import ofproto_parser, ofproto_protocol  # type: ignore[import-untyped]
@@ -121,3 +122,20 @@ class Controller:
 
 
 EVENTS = {of.OFPT_PACKET_IN, of.OFPT_FLOW_REMOVED, of.OFPT_PORT_STATUS}
+
+
+def listen(path: Path) -> socket.socket:
+    """A unix socket for switches to connect to."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    listener.settimeout(6 * TIMEOUT_S)
+    return listener
+
+
+def accept(listener: socket.socket) -> Controller:
+    """Take a switch's connection and exchange hellos."""
+    connection, _ = listener.accept()
+    controller = Controller(connection)
+    controller.hello()
+    return controller

@@ -82,4 +82,23 @@ DIFFERENCES: dict[str, Difference] = {
     "test_a_backbone_vlan_is_pushed_on_pbb": Difference("5.12 (optional)", "has no PBB actions"),
     "test_ttl[copy out]": Difference("5.12 (optional)", "has no copy-TTL action"),
     "test_ttl[copy in]": Difference("5.12 (optional)", "has no copy-TTL action"),
+    "test_an_auxiliary_connection_carries_packet_ins_and_ends_with_its_main_one": Difference(
+        "6.3.5 (optional)", "has no auxiliary connections"
+    ),
+    "test_arp_requests_are_answered_from_the_rule[untagged]": Difference(
+        "an extension of quake", "does not know the action"
+    ),
+    "test_arp_requests_are_answered_from_the_rule[tagged]": Difference(
+        "an extension of quake", "does not know the action"
+    ),
+    "test_neighbour_solicitations_are_answered_from_the_rule": Difference(
+        "an extension of quake", "does not know the action"
+    ),
+    "test_the_owner_s_own_probe_is_not_answered": Difference("an extension of quake", "does not know the action"),
 }
+
+
+def table() -> str:
+    """The differences as Markdown, for README.md."""
+    rows = [f"| `{case}` | {d.clause} | {d.ovs} |" for case, d in DIFFERENCES.items()]
+    return "\n".join(["| case | clause that decides | Open vSwitch 3.1 |", "|---|---|---|", *rows])

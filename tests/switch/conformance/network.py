@@ -78,20 +78,20 @@ def network(kind: str, ports: int) -> Iterator[Network]:
     name = f"of-{kind}-{os.getpid()}"
     _ip("netns", "add", name)
     try:
-        with contextlib.ExitStack() as stack, _inside(name):
-            Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")  # no traffic but ours
-            for number in range(1, ports + 1):
-                _ip("link", "add", f"s{number}", "type", "veth", "peer", "name", f"h{number}")
-                _ip("link", "set", f"s{number}", "up")
-                _ip("link", "set", f"h{number}", "up")
-            yield Network(
-                name, {number: Port(number, stack.enter_context(_open(number))) for number in range(1, ports + 1)}
-            )
+        with contextlib.ExitStack() as stack:
+            with _inside(name):
+                sockets = {number: stack.enter_context(_wire(number)) for number in range(1, ports + 1)}
+            yield Network(name, {number: Port(number, wire) for number, wire in sockets.items()})
     finally:
         _ip("netns", "del", name)
 
 
-def _open(number: int) -> socket.socket:
+def _wire(number: int) -> socket.socket:
+    """Make the pair of interfaces of a port, and the socket on our end."""
+    _ip("link", "add", f"s{number}", "type", "veth", "peer", "name", f"h{number}")
+    for end in (f"s{number}", f"h{number}"):
+        Path(f"/proc/sys/net/ipv6/conf/{end}/disable_ipv6").write_text("1")  # no traffic but ours
+        _ip("link", "set", end, "up")
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
     raw.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
     raw.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)

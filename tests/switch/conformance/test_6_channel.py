@@ -1,6 +1,7 @@
 """Sections 6.1 to 6.3: messages, barriers, connections, controllers and their roles."""
 
 import contextlib
+import json
 import socket
 import struct
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from os_ken.ofproto import ofproto_v1_3_parser as msg
 
 from .bed import Bed, delete, flow, output, packet_out, write
 from .clauses import clause
-from .controller import DP, Controller, Silence
+from .controller import DP, Controller, Silence, accept, listen
 from .frames import PLAIN, UDP4, UDP6
 
 SWAPS = 200
@@ -218,3 +219,49 @@ def test_generations_wrap_around(roles: tuple[Bed, int]) -> None:
 def test_an_unknown_role_is_refused(sw: Bed) -> None:
     error = sw.c.error(msg.OFPRoleRequest(DP, 9, 0))
     assert error == (of.OFPET_ROLE_REQUEST_FAILED, of.OFPRRFC_BAD_ROLE)
+
+
+@contextlib.contextmanager
+def _told_to_connect(sw: Bed, target: str) -> Iterator[None]:
+    """Have the switch connect to another controller meanwhile, by its control socket."""
+
+    def call(method: str) -> None:
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect(str(sw.switch.home / "control"))
+            control.sendall(json.dumps({"id": 1, "method": method, "params": {"target": target}}).encode() + b"\n")
+            assert "result" in json.loads(control.makefile().readline())
+
+    call("controller-add")
+    try:
+        yield
+    finally:
+        call("controller-remove")
+
+
+def _ends(c: Controller) -> bool:
+    """Whether the switch closes the connection, after whatever it still has to say."""
+    try:
+        while True:
+            c.raw()
+    except ConnectionError:
+        return True
+    except Silence as silence:
+        return "closed" in str(silence)
+
+
+@clause("6.3.5-auxiliary")
+def test_an_auxiliary_connection_carries_packet_ins_and_ends_with_its_main_one(sw: Bed) -> None:
+    path = sw.switch.home / "aux"
+    with listen(path) as listener, _told_to_connect(sw, f"unix:{path},aux=1"):
+        main = accept(listener)
+        auxiliary = accept(listener)
+        features = [c.request(msg.OFPFeaturesRequest(DP)) for c in (main, auxiliary)]
+        assert [(f.datapath_id, f.auxiliary_id) for f in features] == [(0xAA, 0), (0xAA, 1)]
+        sw.install(flow({"in_port": 1}, [output(of.OFPP_CONTROLLER)]))
+        sw.exchange(1, UDP4)
+        assert auxiliary.await_event(of.OFPT_PACKET_IN).data == UDP4
+        assert main.events(of.OFPT_PACKET_IN) == []
+        assert auxiliary.error(flow({"in_port": 2}, [output(3)])) is None
+        main.socket.close()
+        assert _ends(auxiliary)
+        auxiliary.socket.close()

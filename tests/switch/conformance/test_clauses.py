@@ -1,9 +1,11 @@
 """The suite against its own lists: no clause without a case, no difference of a case that is not there."""
 
+from pathlib import Path
+
 import pytest
 
 from .clauses import CLAUSES
-from .differences import DIFFERENCES
+from .differences import DIFFERENCES, table
 
 
 def _cases(request: pytest.FixtureRequest) -> list[pytest.Item]:
@@ -25,3 +27,7 @@ def test_every_difference_is_of_a_case(request: pytest.FixtureRequest) -> None:
     _needs_all(request)
     names = {item.name.replace("ovs-", "", 1).replace("[ovs]", "") for item in _cases(request)}
     assert sorted(set(DIFFERENCES) - names) == []
+
+
+def test_the_readme_has_the_table() -> None:
+    assert table() in (Path(__file__).parent / "README.md").read_text()
