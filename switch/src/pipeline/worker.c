@@ -7,6 +7,7 @@
 #include <rte_branch_prediction.h>
 #include <rte_ether.h>
 #include <rte_mbuf.h>
+#include <rte_prefetch.h>
 #include <rte_rcu_qsbr.h>
 
 #include "../base/buf.h"
@@ -279,9 +280,23 @@ static __rte_always_inline void look_up(const struct search *search, uint64_t ve
     classifier_lookup(search, flows, n, version, found);
 }
 
+/* Counters of so few rules stay in the caches by themselves. */
+#define CACHED_COUNTERS 4096
+
+static __rte_noinline void fetch_counters(const struct dp_worker *w, struct dp_flow *const *found, unsigned n) {
+    for (unsigned i = 0; i < n; i++) {
+        if (likely(found[i] != NULL)) {
+            rte_prefetch0(counter_of(&w->counters, found[i]->counter));
+        }
+    }
+}
+
 static __rte_always_inline void run_found(struct dp_worker *w, uint8_t table_id, struct packet *const *packets,
                                           unsigned n, struct dp_flow *const *found) {
     struct sweep sweep = {.ports = w->state->ports, .table_id = table_id};
+    if (relaxed_get(&w->dp->counters.next) > CACHED_COUNTERS) {
+        fetch_counters(w, found, n);
+    }
     unsigned missed = 0;
     for (unsigned i = 0; i < n; i++) {
         if (likely(found[i] != NULL)) {
@@ -309,7 +324,7 @@ static void trace_found(struct dp_worker *w, uint8_t table_id, struct packet *p,
 /* Let `n` packets visit a table. */
 static __rte_always_inline void visit(struct dp_worker *w, uint8_t table_id, struct packet *const *packets,
                                       unsigned n) {
-    struct dp_flow *found[DP_BATCH];
+    struct dp_flow *found[DP_BATCH] = {NULL};
     look_up(rcu_get(&w->dp->tables[table_id].search), w->state->version, packets, n, found);
     if (likely(!w->trace)) {
         run_found(w, table_id, packets, n, found);
