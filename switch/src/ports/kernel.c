@@ -73,8 +73,8 @@ static bool restore_vlan(struct rte_mbuf *packet, const struct tpacket_auxdata *
         return false;
     uint16_t tpid = aux->tp_status & TP_STATUS_VLAN_TPID_VALID ? aux->tp_vlan_tpid : ETHERTYPE_VLAN;
     uint16_t tag[2] = {htons(tpid), htons(aux->tp_vlan_tci)};
-    memmove(start, start + 4, 2 * ETHER_ADDR_LEN);
-    memcpy(start + 2 * ETHER_ADDR_LEN, tag, sizeof tag);
+    memmove(start, start + 4, sizeof(struct ether_addr[2]));
+    memcpy(start + sizeof(struct ether_addr[2]), tag, sizeof tag);
     return true;
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <rte_ether.h>
 #include <rte_mbuf.h>
 
 #include "../openflow/ofp13.h"
@@ -68,10 +69,11 @@ void port_mac_of_name(const char *name, uint8_t mac[6]) {
 }
 
 bool port_parse_mac(const char *text, uint8_t mac[6]) {
-    int end = 0;
-    int n = sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5],
-                   &end);
-    return n == 6 && !text[end];
+    struct rte_ether_addr address;
+    if (rte_ether_unformat_addr(text, &address))
+        return false;
+    memcpy(mac, address.addr_bytes, sizeof address.addr_bytes);
+    return true;
 }
 
 /* ofp_port_features of section 7.2.1, those that a speed stands for. */

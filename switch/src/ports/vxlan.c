@@ -14,6 +14,7 @@
 #include "vxlan.h"
 
 #include <arpa/inet.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,7 +127,7 @@ static void replace(struct port *underlay, struct vxlan *added, const struct vxl
         unsigned size = 4;
         while (size < 2 * n)
             size *= 2;
-        new = xzalloc(sizeof *new + size * sizeof *new->slots);
+        new = xzalloc(offsetof(struct tunnels, slots[size]));
         *new = (struct tunnels){underlay, 0, size - 1};
         for (unsigned i = 0; old && i <= old->mask; i++)
             if (old->slots[i] && old->slots[i] != removed)

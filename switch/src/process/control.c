@@ -165,8 +165,10 @@ char *control_open(struct quake *quake, const char *path, struct control **resul
 }
 
 void control_close(struct control *control) {
-    while (control->clients)
-        client_close(control->clients);
+    for (struct client *client = control->clients, *next; client; client = next) {
+        next = client->next;
+        client_close(client);
+    }
     loop_fd_remove(control->watch);
     close(control->fd);
     unlink(control->path);

@@ -288,8 +288,10 @@ char *exporter_open(struct quake *quake, const char *address, struct exporter **
 }
 
 void exporter_close(struct exporter *exporter) {
-    while (exporter->scrapers)
-        scraper_close(exporter->scrapers);
+    for (struct scraper *scraper = exporter->scrapers, *next; scraper; scraper = next) {
+        next = scraper->next;
+        scraper_close(scraper);
+    }
     loop_timer_remove(exporter->look);
     loop_fd_remove(exporter->watch);
     close(exporter->fd);

@@ -202,6 +202,15 @@ static char *set_cpus(json_t *root, const char *list) {
     return NULL;
 }
 
+static char *set_mbufs(json_t *root, const char *text) {
+    char *end;
+    long n = strtol(text, &end, 10);
+    if (end == text || *end)
+        return error_make("--mbufs is \"%s\"; it is a number", text);
+    json_object_set_new(section(root, "memory", json_object()), "mbufs", json_integer(n));
+    return NULL;
+}
+
 static char *apply(json_t *root, int option, const char *value) {
     switch (option) {
     case OPT_CONTROL:
@@ -219,8 +228,7 @@ static char *apply(json_t *root, int option, const char *value) {
         json_object_set_new(section(root, "memory", json_object()), "hugepages", json_true());
         break;
     case OPT_MBUFS:
-        json_object_set_new(section(root, "memory", json_object()), "mbufs", json_integer(atoi(value)));
-        break;
+        return set_mbufs(root, value);
     case OPT_METRICS:
         json_object_set_new(root, "metrics", json_string(value));
         break;
