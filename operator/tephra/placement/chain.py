@@ -18,11 +18,9 @@ from tephra.placement.shapes import Shape
 from tephra.placement.stages import Stages, bounds, compile_chain, lower_bound
 
 SOLVER = "segment-a*"
-# What the search over all placements may do is counted in places tried for a function, so that it is the same on every
-# machine; a longer chain has fewer steps of it, for each tries more.
-STEPS, STEPS_PER_S = 20_000, 100_000
-MOST_STEPS = 2_000_000  # some 300 MiB
-PACKING_SHARE = 50  # and one search for a packing may take this part of them
+# What the search over all placements may do is counted in runs tried, so that it is the same on every machine.
+STEPS, STEPS_PER_S, MOST_STEPS = 500, 10_000, 200_000  # by default; in about a second; in some 300 MiB
+PACKING_SHARE = 5  # one search for a packing may take this part of them
 ROUNDING = 1e-9  # relative: a smaller gap is that of floating point
 
 
@@ -75,7 +73,7 @@ def _search(stages: Stages, policy: Policy, steps: int) -> tuple[Routed | None, 
         return best, bound
     steps = min(steps, MOST_STEPS)
     packer = Packer(stages, policy, max(packing.STEPS, steps // PACKING_SHARE))
-    best, raised = revisits.improve(stages, found, packer, best, steps // len(stages.functions))
+    best, raised = revisits.improve(stages, found, packer, best, steps)
     return best, max(bound, raised)
 
 

@@ -46,6 +46,7 @@ class _Search:
         self.ahead = opened_first(stages, found)
         self.heap: list[tuple[float, int, int, Arrival | Routed]] = []
         self.age = itertools.count()
+        self.tried = 0
         self.least: dict[Hashable, float] = {}
         self.bound = np.inf  # below it is only what was dropped without proof, or not looked at
         self.demand: list[tuple[int, int]] = [(cpu, memory) for cpu, memory in stages.demand.tolist()]
@@ -56,9 +57,7 @@ class _Search:
     def run(self, steps: int) -> Routed | None:
         """The least complete placement below the limit, None if none was found; sets `bound`."""
         self._leave(State())
-        for _ in range(steps):
-            if not self.heap:
-                return None
+        while self.heap and self.tried < steps:
             estimate, _, _, entry = heapq.heappop(self.heap)
             if isinstance(entry, Routed):
                 self._drop(estimate)
@@ -96,6 +95,7 @@ class _Search:
         self.least[key] = state.cost + way
         already = before.items if before else ()
         for end, least in self._ends(state, host, already):
+            self.tried += 1
             items = (*already, *range(state.placed, end))
             if cost + least >= self.limit:
                 continue
