@@ -2,8 +2,10 @@
  *
  *   TARGET [-runs=N] [-seconds=N] [-seed=N]
  *
- * The same seed gives the same inputs. An input that kills the process is in the file `crash` of the working directory:
- * it is written before each run, to memory that outlives the process (a mapped file). */
+ * The same seed gives the same inputs. An input that kills the process is in the file NAME.crash of the working
+ * directory (NAME is the target's): it is written before each run, to memory that outlives the process (a mapped file).
+ */
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -117,8 +119,8 @@ static bool parse(int argc, char **argv, struct options *o) {
     return known;
 }
 
-static struct input *map_current(void) {
-    int fd = open("crash", O_RDWR | O_CREAT | O_TRUNC, 0600);
+static struct input *map_current(const char *path) {
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
     if (fd < 0 || ftruncate(fd, sizeof(struct input))) {
         return NULL;
     }
@@ -160,9 +162,11 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: %s [-runs=N] [-seconds=N] [-seed=N]\n", argv[0]);
         return 2;
     }
-    struct input *seeds = calloc(SEEDS_MAX, sizeof *seeds), *current = map_current();
+    char path[256];
+    snprintf(path, sizeof path, "%s.crash", program_invocation_short_name);
+    struct input *seeds = calloc(SEEDS_MAX, sizeof *seeds), *current = map_current(path);
     if (!seeds || !current) {
-        fprintf(stderr, "%s: cannot write the file `crash` in this directory\n", argv[0]);
+        fprintf(stderr, "%s: cannot write the file %s in this directory\n", argv[0], path);
         free(seeds);
         return 2;
     }
@@ -170,6 +174,6 @@ int main(int argc, char **argv) {
     printf("%" PRIu64 " inputs, 0 findings\n", fuzz(&o, seeds, n, current));
     free(seeds);
     munmap(current, sizeof *current);
-    unlink("crash");
+    unlink(path);
     return 0;
 }
