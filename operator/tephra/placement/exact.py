@@ -34,6 +34,8 @@ from tephra.placement.residual import Residual
 SOLVER = "exact"
 PATCH = 16  # functions placed anew at a time, more or less
 PATCH_SECONDS = 0.1  # of CP-SAT for a patch, deterministic
+CHOICES = 20  # sites open to a function in a patch, besides those that the patch uses
+BUILD_SECONDS = 1e-5  # what a variable of a program takes before it is solved; counts as deterministic time
 PATIENCE = 10  # patches without gain before the master's turn
 
 
@@ -132,22 +134,28 @@ class Search:
         left, master = budget_s, None
         if self.best is not None and not self.closed and self.instance.count > PATCH:
             left -= self._polish(known, seed, budget_s / 2)
+        if self.closed or math.isinf(self.bound):
+            return
+        alive = self._alive(known)
+        left -= BUILD_SECONDS * self._pairs(alive)
         while not self.closed and left > 0 and not math.isinf(self.bound):
-            master = master or self._master(self._alive(known))
+            master = master or self._master(alive)
             left -= self._round(master, seed, left)
+
+    def _pairs(self, alive: Alive) -> int:
+        """How many variables for flows between sites a program over these would have."""
+        ends = ((self.instance.flows[flow], mask) for flow, mask in alive.between.items())
+        return sum(int((mask & alive.single[flow.a][:, None] & alive.single[flow.b]).sum()) for flow, mask in ends)
 
     def _polish(self, known: Marginals, seed: int, budget_s: float) -> float:
         """Step 2: neighbourhoods of the best placement, until several in a row hold nothing better."""
         random, spent, misses = np.random.default_rng(seed), 0.0, 0
         while spent < budget_s and misses < PATIENCE and not self.closed and self.best is not None:
             before = self.value
-            alive = self._alive(known)
-            fixed = sorted(set(range(self.instance.count)) - self._patch(known, random))
-            alive.single[fixed] &= self._here(fixed)
-            master = self._master(alive)
-            solver = _solver(seed, min(PATCH_SECONDS, budget_s - spent))
+            alive = self._patched(known, random)
+            master, solver = self._master(alive), _solver(seed, min(PATCH_SECONDS, budget_s - spent))
             status = solver.solve(master.model)
-            spent += solver.response_proto.deterministic_time + 1e-3
+            spent += solver.response_proto.deterministic_time + BUILD_SECONDS * self._pairs(alive)
             if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
                 spent += self._route(master.nodes(solver), seed, budget_s - spent).seconds
             misses = 0 if self.value < before * (1 - CLOSED) else misses + 1
@@ -184,6 +192,15 @@ class Search:
         most = self.value * (1 + CLOSED)
         between = {flow: np.isfinite(cost) & (cost <= most) for flow, cost in known.between.items()}
         return Alive(np.isfinite(known.single) & (known.single <= most), between)
+
+    def _patched(self, known: Marginals, random: np.random.Generator) -> Alive:
+        """What a patch may choose: few functions move, each to one of the sites best for it or used now."""
+        alive, here = self._alive(known), self._here(range(self.instance.count))
+        patch = sorted(self._patch(known, random))
+        best = known.single.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") < CHOICES
+        allowed = here.copy()
+        allowed[patch] = best[patch] | here[patch].any(axis=0)
+        return alive._replace(single=alive.single & allowed)
 
     def _master(self, alive: Alive) -> Master:
         master = Master.of(self.instance, self.guide.hosts, self.costs, alive, self.value)
