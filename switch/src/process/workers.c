@@ -62,7 +62,7 @@ static void set_add(const struct workers *workers, struct queue_set *set, struct
 
 static unsigned next_active(const struct workers *workers, unsigned id) {
     do
-        id = (id + 1) % workers->n;
+        id = id + 1 < workers->n ? id + 1 : 0;
     while (workers->worker[id].parked);
     return id;
 }
@@ -95,7 +95,7 @@ static void publish(struct worker *worker, struct queue_set *set) {
 
 void workers_assign(struct workers *workers) {
     unsigned room = count_queues(workers), changed = 0;
-    struct queue_set *old[DP_MAX_WORKERS], *new[DP_MAX_WORKERS];
+    struct queue_set *old[DP_MAX_WORKERS] = {NULL}, *new[DP_MAX_WORKERS] = {NULL};
     for (unsigned i = 0; i < workers->n; i++)
         new[i] = set_create(workers, room);
     plan(workers, new);
