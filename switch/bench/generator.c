@@ -225,13 +225,13 @@ static void read_options(struct generator *generator, int argc, char **argv) {
             generator->pcap = optarg;
             break;
         case 'r':
-            generator->rate = atof(optarg);
+            generator->rate = strtod(optarg, NULL);
             break;
         case 's':
-            generator->seconds = atof(optarg);
+            generator->seconds = strtod(optarg, NULL);
             break;
         case 'w':
-            generator->warmup = atof(optarg);
+            generator->warmup = strtod(optarg, NULL);
             break;
         default:
             exit(2);
