@@ -75,11 +75,13 @@ static void wait_for(struct rcu *rcu, uint64_t token) {
     }
 }
 
+/* What is due is taken before the callbacks run: what those defer is out of reach only from now on, and has to wait for
+ * a grace period of its own. */
 void rcu_synchronize(struct rcu *rcu) {
-    wait_for(rcu, rte_rcu_qsbr_start(rcu->qsbr));
-    run_waiting(rcu); /* of an earlier grace period */
     struct rcu_list due = rcu->fresh;
     rcu->fresh = (struct rcu_list){0};
+    wait_for(rcu, rte_rcu_qsbr_start(rcu->qsbr));
+    run_waiting(rcu); /* of an earlier grace period */
     rcu->waiting = due;
     run_waiting(rcu);
 }

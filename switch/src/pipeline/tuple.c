@@ -151,7 +151,7 @@ static bool has_key(const struct shape *shape, const struct dp_flow *rule, const
 static struct slot find_slot(const struct tuple *tuple, uint32_t hash, const struct dp_flow *rule,
                              const struct flow *flow) {
     struct buckets *buckets = tuple->buckets;
-    for (uint32_t at = hash;; at++) {
+    for (uint32_t at = hash; at - hash <= buckets->mask; at++) {
         struct bucket *bucket = &buckets->bucket[at & buckets->mask];
         for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
             struct dp_flow *head = bucket->head[i];
@@ -161,9 +161,10 @@ static struct slot find_slot(const struct tuple *tuple, uint32_t hash, const str
             }
         }
         if (!bucket->overflow) {
-            return (struct slot){NULL, 0};
+            break;
         }
     }
+    return (struct slot){NULL, 0};
 }
 
 static void grow(struct tuple *tuple) {
@@ -310,7 +311,8 @@ static struct dp_flow *walk_chain(struct dp_flow *rule, const struct flow *flow,
     return rule;
 }
 
-/* Chains of a merged tuple and of an exact one are walked alike; only the head of an exact one is checked inline. */
+/* Chains of a merged tuple and of an exact one are walked alike; only the head of an exact one is checked inline. Keys
+ * may have passed every bucket of a small table, so the marks alone do not end the search. */
 static __rte_noinline struct dp_flow *search_on(const struct buckets *buckets, uint32_t hash, const struct flow *flow,
                                                 uint64_t version) {
     uint32_t at = hash;
@@ -323,7 +325,7 @@ static __rte_noinline struct dp_flow *search_on(const struct buckets *buckets, u
                 return rule;
             }
         }
-    } while (relaxed_get(&bucket->overflow));
+    } while (relaxed_get(&bucket->overflow) && at - hash <= buckets->mask);
     return NULL;
 }
 
@@ -362,7 +364,7 @@ static __rte_always_inline void lookup(const struct tuple *tuple, const struct f
         unsigned bits = candidates(home, signature_of(hash[i]));
         candidate[i] = rcu_get(&home->head[__builtin_ctz(bits | 1U << (BUCKET_SLOTS - 1))]);
         if (fetch) {
-            rte_prefetch0(&candidate[i]->program);
+            rte_prefetch0(candidate[i] ? (const void *) &candidate[i]->program : home);
         }
         found[i] = NULL;
         probable[n_likely] = i;
