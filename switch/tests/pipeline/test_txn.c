@@ -324,6 +324,37 @@ static void test_plain_changes_under_load(void **state) {
     dp_worker_online(bed->worker);
 }
 
+struct unlinking {
+    struct rcu *rcu;
+    bool unlinked, freed;
+};
+
+static void free_it(void *aux, void *object) {
+    ((struct unlinking *) aux)->freed = true;
+}
+
+static void unlink_it(void *aux, void *object) {
+    struct unlinking *unlinking = aux;
+    unlinking->unlinked = true;
+    rcu_defer(unlinking->rcu, free_it, unlinking, NULL);
+}
+
+/* What a callback takes out of reach may still be read by a worker that passed its quiescent state before. */
+static void test_a_barrier_frees_nothing_that_it_has_just_unlinked(void **state) {
+    struct bed *bed = *state;
+    struct unlinking unlinking = {.rcu = &bed->dp->rcu};
+    dp_worker_offline(bed->worker);
+    rcu_drain(&bed->dp->rcu);
+    rcu_defer(&bed->dp->rcu, unlink_it, &unlinking, NULL);
+    rcu_poll(&bed->dp->rcu); /* a grace period begins, whose end the barrier will see */
+    dp_barrier(bed->dp);
+    assert_true(unlinking.unlinked);
+    assert_false(unlinking.freed);
+    dp_barrier(bed->dp);
+    assert_true(unlinking.freed);
+    dp_worker_online(bed->worker);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bed_setup, bed_teardown)
     const struct CMUnitTest tests[] = {
@@ -336,6 +367,7 @@ int main(void) {
         TEST(test_atomic_commit_and_counts),
         TEST(test_no_packet_sees_a_mixture),
         TEST(test_plain_changes_under_load),
+        TEST(test_a_barrier_frees_nothing_that_it_has_just_unlinked),
     };
     return cmocka_run_group_tests(tests, bed_eal, NULL);
 }
