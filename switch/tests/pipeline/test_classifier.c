@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "pipeline/datapath.h"
+#include "pipeline/hash.h"
+#include "pipeline/tuple.h"
 
 #define RULES 400
 #define STEPS 3000
@@ -201,11 +203,61 @@ TRIAL(test_routes_of_any_priority, "tuple-space", make_route, false)
 TRIAL(test_prefixes, "tuple-space", make_prefixes, false)
 TRIAL(test_any, "tuple-space", make_any, false)
 
+enum { SMALL_BUCKETS = 4 }; /* of a table that has not grown yet */
+
+static struct match match_of_bucket(unsigned bucket, uint64_t *after) {
+    struct match match;
+    do {
+        memset(&match, 0, sizeof match);
+        match_u(&match, FIELD_ETH_DST, ++*after);
+    } while (hash_word(0, match.value.word[FW_ETH0]) % SMALL_BUCKETS != bucket);
+    return match;
+}
+
+/* Fill the bucket, of whose slots `taken` are taken, let one more key pass it by, and empty it but for those. */
+static void pass_by(struct bed *bed, unsigned bucket, unsigned taken, uint64_t *after) {
+    struct action action = output_to(2);
+    struct match match[BUCKET_SLOTS];
+    for (unsigned i = taken; i < BUCKET_SLOTS; i++) {
+        match[i] = match_of_bucket(bucket, after);
+        bed_add(bed, 0, 1, &match[i], &action, 1);
+    }
+    struct match passer = match_of_bucket(bucket, after);
+    bed_add(bed, 0, 1, &passer, &action, 1);
+    for (unsigned i = taken; i < BUCKET_SLOTS; i++) {
+        struct flow_mod mod = add_mod(0, 1, NULL, 0);
+        mod.command = OFPFC_DELETE_STRICT;
+        mod.match = match[i];
+        assert_int_equal(bed_mod(bed, &mod), 0);
+    }
+}
+
+/* A search that finds nothing ends, even where every bucket was passed by. */
+static void test_every_bucket_passed_by(void **state) {
+    struct bed *bed = *state;
+    uint64_t after = 0;
+    uint8_t frame[BED_FRAME];
+    for (unsigned bucket = 0; bucket < SMALL_BUCKETS; bucket++) {
+        pass_by(bed, bucket, bucket > 0, &after);
+    }
+    assert_int_equal(bed_count(bed), SMALL_BUCKETS);
+    bed_frame(frame, after + 1, 1, 2, 3);
+    bed_send(bed, 1, frame, sizeof frame);
+    assert_int_equal(bed->n_sent, 0);
+    struct match match = match_of_bucket(0, &after); /* nor does the control thread search for ever */
+    struct action action = output_to(2);
+    bed_add(bed, 0, 1, &match, &action, 1);
+    bed_frame(frame, after, 1, 2, 3);
+    bed_send(bed, 1, frame, sizeof frame);
+    assert_int_equal(bed->n_sent, 1);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bed_setup, bed_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_all_match), TEST(test_port_indexed),           TEST(test_exact_l2), TEST(test_exact_five_tuple),
-        TEST(test_routes),    TEST(test_routes_of_any_priority), TEST(test_prefixes), TEST(test_any),
+        TEST(test_all_match),        TEST(test_port_indexed), TEST(test_exact_l2),
+        TEST(test_exact_five_tuple), TEST(test_routes),       TEST(test_routes_of_any_priority),
+        TEST(test_prefixes),         TEST(test_any),          TEST(test_every_bucket_passed_by),
     };
     srandom(20261121);
     return cmocka_run_group_tests(tests, bed_eal, NULL);
