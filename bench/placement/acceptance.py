@@ -16,7 +16,8 @@ from scipy.optimize import linprog
 
 from bench.placement import nearest_fit, subscriptions
 from bench.report import emit, percentile, progress
-from tephra.placement import Placement, Policy, Refusal, Request, Residual, Topology, chain, check
+from tephra.placement import Placement, Policy, Refusal, Request, Residual, Topology, check
+from tephra.placement.chains import chain
 from tephra.placement.network import anchor_delay
 from tephra.placement.simulate import Arrival, replay
 

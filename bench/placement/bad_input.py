@@ -13,7 +13,8 @@ import numpy as np
 
 from bench.placement.bad_cases import IMPOSSIBLE, MALFORMED, Case
 from bench.report import at_most, emit, progress
-from tephra.placement import Function, Placement, Policy, Refusal, Request, Residual, Topology, chain, check, generate
+from tephra.placement import Function, Placement, Policy, Refusal, Request, Residual, Topology, check, generate
+from tephra.placement.chains import chain
 from tephra.placement.solve import SOLVERS, solve
 
 SEEDS, QUICK_SEEDS = 40, 4

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from bench.placement.peers.thresholds import DETECTORS, Threshold
 from bench.placement.vm_days import SEEDS, STEP_S, STEPS, Day, day
 from bench.report import at_most, emit, progress
-from tephra.placement.consolidate import Guest, Host, Rules, plan
-from tephra.placement.energy import Switching
+from tephra.placement.energy.consolidate import Guest, Host, Rules, plan
+from tephra.placement.energy.costs import Switching
 from tephra.placement.model import Node
 
 Ints = NDArray[np.int64]

@@ -24,7 +24,8 @@ from bench.placement.virtual_networks import (
     waxman,
 )
 from bench.report import emit, percentile, progress
-from tephra.placement import beam, check, simulate
+from tephra.placement import check, simulate
+from tephra.placement.graphs import beam
 from tephra.placement.model import (
     Affinity,
     Capacity,

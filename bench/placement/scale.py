@@ -13,7 +13,8 @@ import numpy as np
 
 from bench.placement import subscriptions
 from bench.report import emit, percentile, progress
-from tephra.placement import Placement, Policy, Request, Residual, chain, check
+from tephra.placement import Placement, Policy, Request, Residual, check
+from tephra.placement.chains import chain
 from tephra.placement.simulate import Kind, replay
 
 POLICY = Policy(acceptance=10_000)

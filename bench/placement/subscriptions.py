@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from tephra.placement import Request, Residual, Topology, generate, topology_zoo
+from tephra.placement import Request, Residual, Topology, generate
 from tephra.placement.simulate import Arrival
+from tephra.placement.sources import topology_zoo
 
 SPEED_SEEDS = range(100, 130)  # row 1; the exact model sees the first few
 ACCEPTANCE_SEEDS = range(200, 212)  # row 3

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tephra.placement.energy import specpower
+from tephra.placement.energy.costs import specpower
 from tephra.placement.model import PowerCurve
 
 SEEDS = (1, 2, 3)

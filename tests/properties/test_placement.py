@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tephra.placement import Placement, Policy, Refusal, Request, Residual, Shape, Topology, chain, check, ilp
+from tephra.placement import Placement, Policy, Refusal, Request, Residual, Shape, Topology, check, ilp
+from tephra.placement.chains import chain
 from tephra.placement.refuse import cause
 from tephra.placement.solve import SOLVERS, solve
 from tests.support.placement import policies, requests, topologies

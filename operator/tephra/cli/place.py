@@ -1,7 +1,7 @@
 """Entry point of ``tephra-place``: the placement core on the command line; files in, a document out.
 
 Documents are JSON or YAML with the fields of the dataclasses they become (:mod:`tephra.placement.model` and
-:mod:`tephra.placement.consolidate`). Scheduling and forecasts are :mod:`.place_schedule`, pictures :mod:`.plot`.
+:mod:`tephra.placement.energy.consolidate`). Scheduling and forecasts are :mod:`.place_schedule`, pictures :mod:`.plot`.
 Exit codes: 0 done, 1 error, 2 usage, 3 refused.
 """
 
@@ -17,24 +17,13 @@ import numpy as np
 import yaml
 
 from tephra.cli import place_schedule
-from tephra.placement import (
-    Link,
-    Placement,
-    Policy,
-    Refusal,
-    Request,
-    Residual,
-    Topology,
-    cluster_nodes,
-    consolidate,
-    documents,
-    generate,
-    lns,
-    topology_zoo,
-)
-from tephra.placement.consolidate import Guest, Host, Rules
+from tephra.placement import Link, Placement, Policy, Refusal, Request, Residual, Topology, documents, generate
+from tephra.placement.energy import consolidate
+from tephra.placement.energy.consolidate import Guest, Host, Rules
+from tephra.placement.graphs import lns
 from tephra.placement.simulate import Arrival, Event, Kind, replay
 from tephra.placement.solve import SOLVERS, solve
+from tephra.placement.sources import cluster_nodes, topology_zoo
 
 OK, ERROR, REFUSED = 0, 1, 3
 T = TypeVar("T")

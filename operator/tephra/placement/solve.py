@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from tephra.placement import beam, chain, exact, ilp, relax
+from tephra.placement import ilp, relax
+from tephra.placement.chains import chain
+from tephra.placement.graphs import beam, exact
 from tephra.placement.model import Placement, Policy, Refusal, Request, Topology
 from tephra.placement.refuse import cause
 from tephra.placement.residual import Residual

@@ -18,9 +18,9 @@ from tephra.placement import (
     Shape,
     Site,
     Topology,
-    beam,
     check,
 )
+from tephra.placement.graphs import beam
 
 TRAFFIC = Policy(latency=0.0, traffic=1.0, price_base=1.0)
 

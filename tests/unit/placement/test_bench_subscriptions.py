@@ -4,7 +4,8 @@ import numpy as np
 
 from bench.placement.acceptance import clairvoyant
 from bench.placement.subscriptions import offered_classes, stream
-from tephra.placement import Node, Policy, Residual, Site, Topology, chain, generate
+from tephra.placement import Node, Policy, Residual, Site, Topology, generate
+from tephra.placement.chains import chain
 from tephra.placement.network import anchor_delay
 from tephra.placement.simulate import Kind, replay
 

@@ -27,11 +27,11 @@ from tephra.placement import (
     Shape,
     Site,
     Topology,
-    chain,
     check,
     generate,
     objective,
 )
+from tephra.placement.chains import chain
 from tephra.placement.network import routes
 from tephra.placement.residual import may_share
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from bench.placement.consolidation import Ours, _dot_product
 from bench.placement.peers.thresholds import iqr, lr, mad, thr
 from bench.placement.vm_days import STEPS, day
-from tephra.placement.consolidate import Guest, Host, Plan, Rules, plan
-from tephra.placement.energy import Switching, specpower, transfer
+from tephra.placement.energy.consolidate import Guest, Host, Plan, Rules, plan
+from tephra.placement.energy.costs import Switching, specpower, transfer
 from tephra.placement.model import Node, PowerCurve
 
 CURVE = PowerCurve(((0.0, 100.0), (1.0, 200.0)))

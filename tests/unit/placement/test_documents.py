@@ -23,12 +23,11 @@ from tephra.placement import (
     Residual,
     Topology,
     check,
-    cluster_nodes,
     documents,
     generate,
-    topology_zoo,
 )
 from tephra.placement.solve import solve
+from tephra.placement.sources import cluster_nodes, topology_zoo
 from tests.support.placement import chain_of, empty, estate
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "placement"

@@ -21,14 +21,13 @@ from tephra.placement import (
     Shape,
     Site,
     Topology,
-    beam,
     check,
-    exact,
 )
-from tephra.placement.formulate import formulate
 from tephra.placement.generate import waxman, with_data_centres
-from tephra.placement.guide import Guide
-from tephra.placement.marginals import Costs, marginals
+from tephra.placement.graphs import beam, exact
+from tephra.placement.graphs.formulate import formulate
+from tephra.placement.graphs.guide import Guide
+from tephra.placement.graphs.marginals import Costs, marginals
 
 
 def bottleneck(narrow: int) -> tuple[Residual, Request]:

@@ -22,9 +22,9 @@ from tephra.placement import (
     Site,
     Topology,
     check,
-    lns,
 )
 from tephra.placement.generate import chain, waxman, with_data_centres
+from tephra.placement.graphs import lns
 from tephra.placement.solve import solve
 
 

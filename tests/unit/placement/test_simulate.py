@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bench.placement import nearest_fit
-from tephra.placement import Placement, Policy, Refusal, Request, Residual, chain, check, generate
+from tephra.placement import Placement, Policy, Refusal, Request, Residual, check, generate
+from tephra.placement.chains import chain
 from tephra.placement.simulate import Arrival, Kind, replay
 
 

@@ -15,13 +15,13 @@ from time import perf_counter
 
 import numpy as np
 
-from tephra.placement import beam, exact
-from tephra.placement.exact import Solution
-from tephra.placement.formulate import formulate
-from tephra.placement.guide import Guide
-from tephra.placement.instance import NONE, Instance, finish, join, read
-from tephra.placement.marginals import Costs, marginals
-from tephra.placement.master import CLOSED, Moves
+from tephra.placement.graphs import beam, exact
+from tephra.placement.graphs.exact import Solution
+from tephra.placement.graphs.formulate import formulate
+from tephra.placement.graphs.guide import Guide
+from tephra.placement.graphs.instance import NONE, Instance, finish, join, read
+from tephra.placement.graphs.marginals import Costs, marginals
+from tephra.placement.graphs.master import CLOSED, Moves
 from tephra.placement.model import Placement, Policy, Request
 from tephra.placement.objective import Terms, terms
 from tephra.placement.residual import Residual

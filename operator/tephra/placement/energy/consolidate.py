@@ -13,8 +13,8 @@ each co-runner, because collocated demands are not additive (the INPUT paper, se
 A host is emptied only if the share of the fleet's power that it saves, over the share of the fleet's memory that must
 be moved, is at least `rules.savings_per_disruption`, and if it pays within `rules.horizon_s`.
 
-Neighbours: :mod:`tephra.placement.energy` for what things cost; :mod:`tephra.placement.fleet` for the sums kept while
-planning; forecasts come from :mod:`tephra.placement.forecast`.
+Neighbours: :mod:`.costs` says what things cost, :mod:`.fleet` keeps the sums while planning; forecasts come from
+:mod:`tephra.placement.forecast`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tephra.placement import values
-from tephra.placement.energy import Switching, Transfer, transfer
-from tephra.placement.fleet import Books, Bools
+from tephra.placement.energy.costs import Switching, Transfer, transfer
+from tephra.placement.energy.fleet import Books, Bools
 from tephra.placement.model import Node
 
 

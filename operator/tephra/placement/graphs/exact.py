@@ -22,12 +22,12 @@ from typing import NamedTuple
 import numpy as np
 from ortools.sat.python import cp_model
 
-from tephra.placement import beam, routing
-from tephra.placement.formulate import formulate
-from tephra.placement.guide import Guide
-from tephra.placement.instance import Bools, Instance, finish, read
-from tephra.placement.marginals import Costs, Marginals, marginals
-from tephra.placement.master import CLOSED, Alive, Master, Moves, Nodes
+from tephra.placement.graphs import beam, routing
+from tephra.placement.graphs.formulate import formulate
+from tephra.placement.graphs.guide import Guide
+from tephra.placement.graphs.instance import Bools, Instance, finish, read
+from tephra.placement.graphs.marginals import Costs, Marginals, marginals
+from tephra.placement.graphs.master import CLOSED, Alive, Master, Moves, Nodes
 from tephra.placement.model import Placement, Policy, Refusal, Request
 from tephra.placement.residual import Residual
 

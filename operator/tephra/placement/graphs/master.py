@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from ortools.sat.python import cp_model
 
-from tephra.placement.instance import NONE, Bools, Floats, Instance
-from tephra.placement.marginals import Costs, delays
+from tephra.placement.graphs.instance import NONE, Bools, Floats, Instance
+from tephra.placement.graphs.marginals import Costs, delays
+from tephra.placement.graphs.routing import Routed
 from tephra.placement.model import Ints, Scope
-from tephra.placement.routing import Routed
 
 CLOSED = 1e-6  # relative gap that counts as none: what scaling to integers and rounding may cost
 PRECISION = 1e9  # the best known objective, or the dearest choice without one, in units of the master's

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tephra.placement import routes
-from tephra.placement.guide import Guide
-from tephra.placement.instance import NONE, Floats, Instance
+from tephra.placement.graphs.guide import Guide
+from tephra.placement.graphs.instance import NONE, Floats, Instance
 
 ROUNDING = 1e-7  # relative: more than what routes add per hop, and than sums of floats lose
 

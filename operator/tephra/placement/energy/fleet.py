@@ -1,7 +1,7 @@
 """The sums that a consolidation plan is made on: what each host carries, what would fit, what the fleet draws.
 
-`Books` is the one mutable thing of :mod:`tephra.placement.consolidate`, alive while a plan is made. H hosts, G guests;
-all arrays are by host, in the order given, save `host_of` (G,).
+`Books` is the one mutable thing of :mod:`.consolidate`, alive while a plan is made. H hosts, G guests; arrays are by
+host, in the order given, save `host_of` (G,).
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from tephra.placement.consolidate import Guest, Host, Rules
+    from tephra.placement.energy.consolidate import Guest, Host, Rules
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

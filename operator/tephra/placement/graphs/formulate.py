@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tephra.placement import objective, routes
-from tephra.placement.instance import (
+from tephra.placement.graphs.instance import (
     NONE,
     Bools,
     Floats,

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tephra.placement import network
+from tephra.placement.chains.runs import State
+from tephra.placement.chains.stages import Leg, Stages
 from tephra.placement.network import Floats
-from tephra.placement.runs import State
-from tephra.placement.stages import Leg, Stages
 
 Ways = dict[int, tuple[int, int]]  # sites that a channel joins, by its place along the chain
 Paths = dict[int, list[int]]  # arcs, by the same

@@ -12,7 +12,7 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from tephra.placement import routes
-from tephra.placement.instance import Floats, Instance
+from tephra.placement.graphs.instance import Floats, Instance
 
 PRECISION = 1e9  # the dearest arc, in units of the program's objective
 

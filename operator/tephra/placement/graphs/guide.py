@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tephra.placement import routes
-from tephra.placement.instance import NONE, Bools, Floats, Flow, Instance
+from tephra.placement.graphs.instance import NONE, Bools, Floats, Flow, Instance
 from tephra.placement.model import Ints, Scope
 
 DETOUR = 3.0

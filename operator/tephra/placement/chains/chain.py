@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tephra.placement import crossings, packing, revisits, segments
-from tephra.placement.crossings import Routed
+from tephra.placement import packing
+from tephra.placement.chains import crossings, revisits, segments
+from tephra.placement.chains.crossings import Routed
+from tephra.placement.chains.runs import Packer
+from tephra.placement.chains.stages import Stages, bounds, compile_chain, lower_bound
 from tephra.placement.model import Isolation, Placement, Policy, Request
 from tephra.placement.residual import Residual
-from tephra.placement.runs import Packer
 from tephra.placement.shapes import Shape
-from tephra.placement.stages import Stages, bounds, compile_chain, lower_bound
 
 SOLVER = "segment-a*"
 # What the search over all placements may do is counted in runs tried, so that it is the same on every machine.

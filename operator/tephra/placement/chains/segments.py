@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tephra.placement.crossings import Routed, route
+from tephra.placement.chains.crossings import Routed, route
+from tephra.placement.chains.runs import Held, Packer, Run, State
+from tephra.placement.chains.stages import Bounds, Stages
 from tephra.placement.model import Policy
 from tephra.placement.network import Floats
-from tephra.placement.runs import Held, Packer, Run, State
-from tephra.placement.stages import Bounds, Stages
 
 # Weights of the estimate, and steps: when the exact search gives up, greedier ones follow, which end soon or never.
 EFFORTS = ((1.0, 3000), (1.5, 2000), (3.0, 1000), (10.0, 1000))

@@ -2,7 +2,7 @@
 
 Curves are :class:`tephra.placement.model.PowerCurve`. Where one comes from is ranked: measured by the node's
 controller, else the SPECpower row of its kind (:func:`specpower`), else :data:`TYPICAL`. Used by
-:mod:`tephra.placement.consolidate`.
+:mod:`tephra.placement.energy.consolidate`.
 
 Units: watts, joules, seconds, MiB, Mbit/s.
 """

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tephra.placement import objective
+from tephra.placement.chains.stages import Stages
 from tephra.placement.model import Policy
 from tephra.placement.packing import STEPS, pack
-from tephra.placement.stages import Stages
 
 
 class Run(NamedTuple):

@@ -18,9 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tephra.placement import routes
-from tephra.placement.formulate import formulate
-from tephra.placement.guide import Guide, lower_bound
-from tephra.placement.instance import NONE, Bools, Floats, Flow, Instance, finish
+from tephra.placement.graphs.formulate import formulate
+from tephra.placement.graphs.guide import Guide, lower_bound
+from tephra.placement.graphs.instance import NONE, Bools, Floats, Flow, Instance, finish
 from tephra.placement.model import Ints, Placement, Policy, Request, Scope
 from tephra.placement.residual import Residual
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tephra.placement.crossings import Routed, route
-from tephra.placement.runs import Packer, Run, State
-from tephra.placement.stages import Bounds, Stages, opened_first
+from tephra.placement.chains.crossings import Routed, route
+from tephra.placement.chains.runs import Packer, Run, State
+from tephra.placement.chains.stages import Bounds, Stages, opened_first
 
 ROUNDING = 1e-9  # relative: costs that differ less are one cost
 

@@ -1,0 +1,1 @@
+"""Where topologies come from: the Internet Topology Zoo, and the cluster's own Nodes."""
