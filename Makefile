@@ -31,31 +31,34 @@ lint-switch: switch ## gcc -Wall -Wextra -Werror and clang-tidy over the switch
 test-switch: setup switch ## quake: unit tests in C, then the conformance cases with real packets, on quake and on Open vSwitch
 	meson test -C $(SWITCH_BUILD) --no-rebuild --print-errorlogs
 	$(PY) -m pytest tests/switch -q --durations=10 $(ARGS)
-test-cluster: setup images ## Tests on a fresh cluster of two real nodes
+test-cluster: setup images image-quake ## Tests on a fresh cluster of two real nodes
 	$(PY) -m pytest tests/cluster -q --durations=15 $(ARGS)
-faults: setup images ## Kills things for minutes and counts losses; prints a table
+faults: setup images switch bench-switch-packages ## Kills things for minutes and counts losses; prints a table
 	$(PY) -m pytest tests/faults -q -s $(ARGS)
 
 ##@ Benchmarks
-.PHONY: bench-foundation bench-placement bench-switch
+.PHONY: bench-foundation bench-placement bench-switch bench-switch-packages
+bench-switch-packages:
+	@requirements/debian.sh bench-switch >&2
 BENCH_ARGS = $(if $(ROW),--row $(ROW)) $(if $(QUICK),--quick)
 bench-foundation: setup ## Every row with a figure, as JSON lines (ROW=n for one, QUICK=1 for a short run)
 	@$(PY) -m cluster.images build >&2
 	@$(PY) -m bench.foundation $(BENCH_ARGS)
 bench-placement: setup ## Placement beside the papers' ILP and heuristics; the papers' figures redrawn in build/figures
 	@$(PY) -m bench.placement $(BENCH_ARGS)
-bench-switch: setup switch ## quake beside OVS-DPDK and testpmd; wants two quiet cores
-	@requirements/debian.sh bench-switch >&2
+bench-switch: setup switch bench-switch-packages ## quake beside OVS-DPDK and testpmd; wants two quiet cores
 	@$(PY) -m bench.switch $(BENCH_ARGS)
 
 ##@ What is built
-.PHONY: switch images push crds manifests assets lock
+.PHONY: switch images image-quake push crds manifests assets lock
 switch: ## quake, its supervisor and quakectl, in build/switch
 	@requirements/debian.sh switch
 	@test -f $(SWITCH_BUILD)/build.ninja || meson setup $(SWITCH_BUILD) switch >/dev/null
 	@ninja -C $(SWITCH_BUILD) --quiet
 images: setup ## OCI images in build/images (load them with kind, k3s or ctr)
 	$(PY) -m cluster.images build
+image-quake: setup switch ## The switch's image, build/images/quake.tar
+	$(PY) -m cluster.images build quake
 push: images ## Push the images to a registry: make push REGISTRY=registry.example/tephra
 	@test -n "$(REGISTRY)" || { echo "say where to: make push REGISTRY=registry.example/tephra" >&2; exit 2; }
 	$(PY) -m cluster.images push $(REGISTRY)
