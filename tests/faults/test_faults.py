@@ -12,7 +12,6 @@
 * `silence_s`: the longest time without a new value at the tenant, during the fault or after it.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ import pytest
 
 from tests.faults.estate import COUNTED, SPARE, Estate
 from tests.faults.stream import RATE, Stream, account, fresh_again, longest_silence
+from tests.faults.table import Table
 from tests.support import core_bus
 from tests.support.bed import Bed
 from tests.support.system import NAMESPACE, System, hello, silo
@@ -33,17 +33,6 @@ SETTLE_S = 8
 """How long numbers must flow before a fault and after recovery: longer than any repair takes."""
 PATIENCE_S = 90
 """What has not come back by then, counts as wedged."""
-
-
-@pytest.fixture(scope="module")
-def table() -> Iterator[list[dict[str, Any]]]:
-    """The rows; printed when all faults are over."""
-    rows: list[dict[str, Any]] = []
-    yield rows
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    print("\n\n| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
-    for row in rows:
-        print("| " + " | ".join(str(row.get(column, "–")) for column in columns) + " |", flush=True)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +89,7 @@ def _kubelet(estate: Estate) -> float:
     ids=["operator", "core-broker", "silo-broker", "silo-controller", "thingvisor", "api-server", "kubelet"],
 )
 def test_nothing_is_lost(
-    estate: Estate, table: list[dict[str, Any]], what: str, fault: Callable[[Estate], float], may_lose: bool
+    estate: Estate, table: Table, what: str, fault: Callable[[Estate], float], may_lose: bool
 ) -> None:
     with Stream(estate.system, estate.namespace, "home") as stream:
         stream.flow_for(COUNTED, SETTLE_S)
@@ -117,7 +106,7 @@ def test_nothing_is_lost(
     row["data_s"], row["change_s"] = round(max(0.0, data_s), 2), round(change_s or PATIENCE_S, 2)
     row["api_s"] = round(api_s, 2)
     row["silence_s"] = round(longest_silence(numbers, broken), 2)
-    _report(table, row)
+    table.add(row)
     assert row["wedged"] == 0
     assert may_lose or counted.missing == 0
 
@@ -147,7 +136,7 @@ def _flows(stream: Stream) -> bool:
     return True
 
 
-def test_operator_down_while_a_namespace_goes(estate: Estate, table: list[dict[str, Any]]) -> None:
+def test_operator_down_while_a_namespace_goes(estate: Estate, table: Table) -> None:
     """Nothing waits for the operator: no finalizers. When it is back, the bus forgets the silo and the ThingVisor."""
     system = estate.system
     with core_bus.forwarded(system) as port, system.namespace("gone") as namespace:
@@ -162,7 +151,7 @@ def test_operator_down_while_a_namespace_goes(estate: Estate, table: list[dict[s
         row: dict[str, Any] = {"fault": "operator down, namespace deleted"}
         row["wedged"] = (deleted.returncode != 0) + (forgotten is None)
         row["seconds_to_recover"], row["change_s"] = round(took, 2), round(forgotten or PATIENCE_S, 2)
-        _report(table, row)
+        table.add(row)
         assert row["wedged"] == 0, deleted.stderr
         _is_refused(port, identities)
         system.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
@@ -202,8 +191,3 @@ def _is_refused(port: int, identities: Sequence[Mapping[str, str]]) -> None:
         with pytest.raises(Refused) as refusal, core_bus.as_identity(port, identity):
             pass
         assert refusal.value.code == core_bus.NOT_AUTHORIZED
-
-
-def _report(table: list[dict[str, Any]], row: dict[str, Any]) -> None:
-    table.append(row)
-    print("\n" + json.dumps(row), flush=True)

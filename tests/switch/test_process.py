@@ -4,100 +4,32 @@ Packets come from a file (net_pcap) that is read once, when its port opens, and 
 before the rules were in force would show as packets that are missing.
 """
 
-import contextlib
-import json
 import os
 import signal
 import socket
 import struct
-import subprocess
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-QUAKE = Path(os.environ.get("TEPHRA_QUAKE", ROOT / "build/switch/src/process/quake"))
-PATIENCE_S = 30.0
+from tests.support.quake import NOT_BUILT, PATIENCE_S, QUAKE, Switch, running, until
+
 PACKETS = 500
 IN, OUT = 9, 10
 
-pytestmark = pytest.mark.skipif(not QUAKE.exists(), reason=f"{QUAKE} is not built: run `make switch`")
-
-
-@dataclass
-class Switch:
-    """A supervised quake with its files in `home`."""
-
-    home: Path
-    supervisor: "subprocess.Popen[bytes]"
-
-    def ask(self, method: str, **params: Any) -> Any:
-        """The result of a method of the control socket; AssertionError with the switch's words if it refuses."""
-        with self._control() as channel:
-            channel.sendall(json.dumps({"method": method, "params": params}).encode() + b"\n")
-            answer = json.loads(channel.makefile("rb").readline())
-        assert "error" not in answer, answer["error"]
-        return answer["result"]
-
-    def process(self) -> int:
-        """The process that answers: the worker process of now."""
-        with self._control() as channel:
-            return int(struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
-
-    def add_rules(self, *rules: str) -> None:
-        command = ["ovs-ofctl", "-O", "OpenFlow13", "add-flows", f"unix:{self.home}/openflow", "-"]
-        subprocess.run(command, input="\n".join(rules) + "\n", text=True, check=True, capture_output=True)
-
-    def port(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = next(port for port in self.ask("ports") if port["name"] == name)
-        return found
-
-    def sent(self, name: str) -> int:
-        return int(self.port(name)["statistics"]["tx_packets"])
-
-    def _control(self) -> socket.socket:
-        channel = socket.socket(socket.AF_UNIX)
-        channel.settimeout(PATIENCE_S)
-        channel.connect(str(self.home / "control"))
-        return channel
+pytestmark = pytest.mark.skipif(not QUAKE.exists(), reason=NOT_BUILT)
 
 
 @pytest.fixture
 def switch(tmp_path: Path) -> Iterator[Switch]:
     write_pcap(tmp_path / "in.pcap")
-    command = [str(QUAKE), "--control", str(tmp_path / "control"), "--controller", f"punix:{tmp_path}/openflow"]
-    command += ["--mbufs", "4096", "--metrics", f"127.0.0.1:{free_port()}"]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, stderr=log, env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)})
-    (tmp_path / "metrics").write_text(command[-1])
-    running = Switch(tmp_path, process)
-    try:
-        until(lambda: answers(running))
-        yield running
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_S)
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for a condition of another process, which has no event to await."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.01)
-
-
-def answers(switch: Switch) -> bool:
-    assert switch.supervisor.poll() is None, (switch.home / "log").read_text()
-    with contextlib.suppress(OSError, ValueError):
-        return bool(switch.ask("show"))
-    return False
+    metrics = f"127.0.0.1:{free_port()}"
+    (tmp_path / "metrics").write_text(metrics)
+    with running(tmp_path, "--mbufs", "4096", "--metrics", metrics) as switch:
+        yield switch
 
 
 def free_port() -> int:
@@ -150,7 +82,7 @@ def test_killed_process_is_followed_by_one_with_its_state(switch: Switch) -> Non
     until(lambda: switch.sent("out") == PACKETS)
     killed = switch.process()
     os.kill(killed, signal.SIGKILL)
-    until(lambda: answers(switch) and switch.process() != killed)
+    until(lambda: switch.answers() and switch.process() != killed)
     assert switch.ask("show")["restored"]
     assert {port["name"]: port["number"] for port in switch.ask("ports")} == {"in": IN, "out": OUT}
     assert [rule["rule"].split("table=")[1].split(",")[0] for rule in switch.ask("flows")["flows"]] == rules
