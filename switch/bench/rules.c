@@ -144,7 +144,7 @@ const char *rules_kinds(void) {
 
 bool rules_load(struct dp *dp, const char *kind, unsigned flows) {
     for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (strcmp(kinds[i].name, kind)) {
+        if (strcmp(kinds[i].name, kind) != 0) {
             continue;
         }
         struct dp_txn *txn = dp_txn_begin(dp, false);

@@ -62,7 +62,10 @@ static struct channel connect_to(const char *path) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (connect(fd, (struct sockaddr *) &address, sizeof address))
         fail("cannot reach a switch at %s: %s; does quake run, and with this control socket?", path, strerror(errno));
-    return (struct channel){fdopen(dup(fd), "r"), fdopen(fd, "w")};
+    struct channel channel = {fdopen(dup(fd), "r"), fdopen(fd, "w")};
+    if (!channel.in || !channel.out)
+        fail("cannot talk to the switch at %s: %s", path, strerror(errno));
+    return channel;
 }
 
 /* The result of `method`; ends the program if the switch refuses. Takes `params`. */

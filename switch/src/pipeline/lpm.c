@@ -1,6 +1,7 @@
 /* See lpm.h. */
 #include "lpm.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,6 +154,7 @@ static void paint_all(const struct paint *paint, entry *at, unsigned n) {
 
 /* Paint the entries below `at`, whose first address bit is after `level`'s beginning; false: no room for a node. */
 static bool paint_level(const struct paint *paint, entry *at, unsigned level) {
+    assert(level < sizeof level_end / sizeof level_end[0]); /* the last level ends every prefix */
     unsigned end = level_end[level], bits = level ? 8 : 16;
     unsigned index = paint->prefix >> (32 - end) & ((1U << bits) - 1);
     if (paint->length <= end) {
