@@ -423,7 +423,8 @@ int main(int argc, char **argv) {
                                             {"json", no_argument, NULL, 'j'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
-    const char *path = getenv("QUAKE_CONTROL") ? getenv("QUAKE_CONTROL") : DEFAULT_SOCKET;
+    const char *path = getenv("QUAKE_CONTROL");
+    path = path ? path : DEFAULT_SOCKET;
     for (int option; (option = getopt_long(argc, argv, "+s:jh", options, NULL)) != -1;) {
         if (option == 'h') {
             fputs(HELP, stdout);
