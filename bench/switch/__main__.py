@@ -11,6 +11,7 @@ ROWS = {
     4: ("end_to_end", "two cores, over vhost-user"),
     5: ("energy", "loss and CPU by load, with workers that rest"),
     6: ("flow_mods", "flow-mods from one connection while forwarding, and what a million weigh"),
+    7: ("atomicity", "a bundle is seen whole or not at all"),
     10: ("restart", "the worker process killed under traffic"),
 }
 
