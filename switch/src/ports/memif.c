@@ -85,11 +85,13 @@ static const char *take_region(struct memif_connection *connection, const struct
     struct stat status;
     if (add->index >= MEMIF_MAX_REGIONS || connection->regions[add->index].base)
         return "region index out of range or in use";
-    if (fd < 0 || fstat(fd, &status) || !add->size || (uint64_t) status.st_size < add->size)
-        return "the region is larger than its file";
-    int seals = fcntl(fd, F_GET_SEALS);
+    if (fd < 0)
+        return "a region needs its memory file";
+    int seals = fcntl(fd, F_GET_SEALS); /* before its size is asked for, which may not shrink from then on */
     if (seals < 0 || !(seals & F_SEAL_SHRINK))
         return "the region must be sealed against shrinking (F_SEAL_SHRINK)";
+    if (fstat(fd, &status) || !add->size || (uint64_t) status.st_size < add->size)
+        return "the region is larger than its file";
     void *base = mmap(NULL, add->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED)
         return "the region cannot be mapped";
@@ -188,8 +190,10 @@ static ssize_t receive_message(int socket_fd, struct memif_message *message, int
         struct cmsghdr align;
     } control;
     struct iovec io = {message, sizeof *message};
-    struct msghdr header = {
-        .msg_iov = &io, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    struct msghdr header = {.msg_iov = &io,
+                            .msg_iovlen = 1,
+                            .msg_control = control.bytes,
+                            .msg_controllen = CMSG_LEN(sizeof(int))}; /* the padding would take a second descriptor */
     ssize_t n = recvmsg(socket_fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     *fd = -1;
     if (n < 0)

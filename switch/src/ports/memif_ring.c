@@ -59,7 +59,7 @@ static inline uint16_t receive_one(struct memif_connection *connection, const st
     for (uint16_t used = 0; used < available;) {
         struct memif_descriptor d = descriptor_read(ring, (uint16_t) (position + used++));
         const uint8_t *bytes = buffer(connection, &d);
-        if (unlikely(!bytes || packet->pkt_len + d.length > UINT16_MAX || !append(packet, bytes, d.length)))
+        if (unlikely(!bytes || d.length > UINT16_MAX - packet->pkt_len || !append(packet, bytes, d.length)))
             *good = false;
         if (likely(!(d.flags & MEMIF_DESCRIPTOR_NEXT))) {
             *good = *good && packet->pkt_len;

@@ -370,6 +370,32 @@ static void a_ring_must_lie_in_its_region(void **state) {
     client_close(client);
 }
 
+static unsigned open_descriptors(void) {
+    unsigned n = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+static void no_descriptor_stays_that_nobody_asked_for(void **state) {
+    (void) state;
+    struct client *client = client_connect();
+    const struct memif_message ack = {.type = MEMIF_ACK}, init = init_message("s3cret");
+    const int fds[2] = {client->wake[0], client->wake[1]};
+    char control[CMSG_SPACE(sizeof fds)] __attribute__((aligned(8))) = {0};
+    struct cmsghdr *c = (struct cmsghdr *) control;
+    *c = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof fds), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(c), fds, sizeof fds);
+    struct iovec io = {(void *) &ack, sizeof ack};
+    struct msghdr header = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    unsigned before = open_descriptors();
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(sendmsg(client->fd, &header, MSG_NOSIGNAL), sizeof ack);
+    assert_int_equal(tell(client, &init, -1), MEMIF_ACK); /* what came before was dealt with */
+    assert_int_equal(open_descriptors(), before);
+    client_close(client);
+}
+
 static void *poll_on(void *aux) {
     (void) aux;
     while (!atomic_load(&bed.stop))
@@ -402,6 +428,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(descriptors_that_point_nowhere_are_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_breaks_the_protocol_is_sent_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_ring_must_lie_in_its_region, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_descriptor_stays_that_nobody_asked_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(clients_die_while_they_are_polled, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, start_dpdk, NULL);
