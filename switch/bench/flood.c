@@ -5,7 +5,7 @@
  *
  * It starts at once and is small (`--no-huge -m 32` is enough), so that tests can kill a thousand of them. A line
  * "flooding" on standard output says that the switch has taken more packets from each device than any ring holds, so
- * that it is sure to be reading. Between bursts it naps: what floods is that there are many. */
+ * that it is sure to be reading. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@
 #define RING 256
 #define POOL 4095
 #define LENGTH 60
-#define CERTAIN (8 * RING)
+#define CERTAIN 2048 /* packets */
 #define NAP_US 20
 #define EXPERIMENTAL 0x88b5 /* the EtherType for local experiments */
 
@@ -65,23 +65,32 @@ static void take_burst(uint16_t id) {
     rte_pktmbuf_free_bulk(burst, rte_eth_rx_burst(id, 0, burst, BURST));
 }
 
-/* One burst each way on every device; true if all of them have sent `CERTAIN` packets by now. */
-static bool one_round(uint64_t *sent, struct rte_mempool *pool) {
-    bool all = true;
+/* One burst each way on every device; naps when none of them took a packet. */
+static void one_round(uint64_t *sent, struct rte_mempool *pool) {
+    unsigned taken = 0;
     uint16_t id;
     RTE_ETH_FOREACH_DEV(id) {
-        sent[id] += send_burst(id, pool);
+        unsigned n = send_burst(id, pool);
+        sent[id] += n;
+        taken += n;
         take_burst(id);
-        all &= sent[id] >= CERTAIN;
     }
-    rte_delay_us_sleep(NAP_US);
+    if (!taken)
+        rte_delay_us_sleep(NAP_US);
+}
+
+static bool all_sent(const uint64_t *sent) {
+    bool all = true;
+    uint16_t id;
+    RTE_ETH_FOREACH_DEV(id)
+    all &= sent[id] >= CERTAIN;
     return all;
 }
 
 static void flood(struct rte_mempool *pool) {
     uint64_t sent[RTE_MAX_ETHPORTS] = {0};
-    while (!one_round(sent, pool))
-        ;
+    while (!all_sent(sent))
+        one_round(sent, pool);
     puts("flooding");
     fflush(stdout);
     for (;;)

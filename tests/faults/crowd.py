@@ -10,8 +10,9 @@ import select
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -20,10 +21,14 @@ from tests.support.quake import BUILD, Switch, until
 PAIRS = 4
 """memif and vhost-user ports, two by two: how many clients of each kind live at a time."""
 START_S = 60.0
-LONGEST_LIFE_S = 0.03
-"""Of a client whose packets the switch is known to forward: it dies at a random time within."""
+LONGEST_LIFE_S = 0.2
+"""Of a client whose packets the switch is known to take: it dies at a random time within."""
+LONGEST_START_S = 0.5
 LOOK_S = 0.05
 SEED = 20261121
+
+Client = subprocess.Popen[bytes]
+Life = Callable[[Client, random.Random], None]
 
 
 class Crowd:
@@ -35,28 +40,43 @@ class Crowd:
         numbers = [_add_port(switch, name, kind) for name, kind in self._ports.items()]
         _wire(switch, numbers)
 
-    def live_and_die(self, clients: int) -> dict[str, int]:
-        """So many clients, one after the other at each port; how many of each kind were killed."""
-        with ThreadPoolExecutor(len(self._ports)) as pool:
-            shares = [clients // len(self._ports) + (n < clients % len(self._ports)) for n in range(len(self._ports))]
-            done = list(pool.map(self._lives, self._ports, shares))
-        kinds = list(self._ports.values())
-        return {kind: sum(n for n, of in zip(done, kinds, strict=True) if of == kind) for kind in set(kinds)}
+    def live_and_die(self, life: Life, clients: int) -> dict[str, int]:
+        """Kill so many clients, one after the other at each port, when their `life` is over; how many of each kind."""
+        ports = len(self._ports)
+        shares = [clients // ports + (n < clients % ports) for n in range(ports)]
+        killed = dict.fromkeys(self._ports.values(), 0)
+        with ThreadPoolExecutor(ports) as pool:
+            for kind, count in zip(
+                self._ports.values(), pool.map(partial(self._lives, life), self._ports, shares), strict=True
+            ):
+                killed[kind] += count
+        return killed
 
     def packets(self) -> int:
         """How many the clients sent into the switch."""
         return sum(self._switch.received(name) for name in self._ports)
 
-    def _lives(self, name: str, count: int) -> int:
+    def _lives(self, life: Life, name: str, count: int) -> int:
         chance = random.Random(f"{SEED} {name}")
         for _ in range(count):
             client = _client(self._switch.home, name, {name: self._ports[name]})
             try:
-                _await_flooding(client)
-                time.sleep(chance.uniform(0, LONGEST_LIFE_S))
+                life(client, chance)
             finally:
                 _kill(client)
         return count
+
+
+def under_load(client: Client, chance: random.Random) -> None:
+    """A life that ends some time after the switch began to take its packets."""
+    _await_flooding(client)
+    time.sleep(chance.uniform(0, LONGEST_LIFE_S))
+
+
+def while_connecting(client: Client, chance: random.Random) -> None:
+    """A life that ends somewhere in its start, which the other clients make long."""
+    assert client.poll() is None
+    time.sleep(chance.uniform(0, LONGEST_START_S))
 
 
 class Witness:
@@ -115,7 +135,7 @@ def _wire(switch: Switch, numbers: Sequence[int]) -> None:
     switch.add_rules(*(f"in_port={a},actions=output:{b}" for pair in pairs for a, b in (pair, pair[::-1])))
 
 
-def _client(home: Path, name: str, ports: dict[str, str]) -> "subprocess.Popen[bytes]":
+def _client(home: Path, name: str, ports: dict[str, str]) -> Client:
     """A client of these ports (name to kind)."""
     devices = [_device(home, index, port, kind) for index, (port, kind) in enumerate(ports.items())]
     eal = ["--no-huge", "-m", "32", "--no-shconf", "--no-pci", "--iova-mode=va", "--no-telemetry", "--log-level=error"]
@@ -130,13 +150,13 @@ def _device(home: Path, index: int, port: str, kind: str) -> str:
     return f"--vdev=net_virtio_user{index},path={home}/{port}"
 
 
-def _await_flooding(client: "subprocess.Popen[bytes]") -> None:
+def _await_flooding(client: Client) -> None:
     assert client.stdout
     assert select.select([client.stdout], [], [], START_S)[0], "the switch does not take a client's packets"
     assert client.stdout.readline() == b"flooding\n", f"a client ended by itself with {client.wait()}"
 
 
-def _kill(client: "subprocess.Popen[bytes]") -> None:
+def _kill(client: Client) -> None:
     client.kill()
     client.wait()
     if client.stdout:

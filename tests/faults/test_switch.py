@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.switch import switches
-from tests.faults.crowd import Crowd, Witness
+from tests.faults.crowd import Crowd, Life, Witness, under_load, while_connecting
 from tests.faults.starving import FLOWS, change
 from tests.faults.table import Table
 from tests.support import quake
@@ -27,16 +27,17 @@ TARGETS = ("openflow", "packet", "control")
 MOST_DIFFERENCE = 0.05
 
 
-def test_clients_that_die_under_load_take_nothing_along(tmp_path: Path, table: Table) -> None:
-    """Eight clients at a time send into memif and vhost-user ports and are killed; two other ports forward on."""
+@pytest.mark.parametrize("life", [under_load, while_connecting], ids=["under-load", "connecting"])
+def test_clients_that_die_take_nothing_along(life: Life, tmp_path: Path, table: Table) -> None:
+    """Eight clients at a time, of memif and vhost-user ports, are killed; two other ports forward on."""
     with quake.running(tmp_path) as switch:
         process, started = switch.process(), time.monotonic()
         crowd = Crowd(switch)
         with Witness(switch) as witness:
-            killed = crowd.live_and_die(CLIENTS)
+            killed = crowd.live_and_die(life, CLIENTS)
             assert switch.process() == process, switch.log()
             witness.sees_more()
-        row = {"fault": "kill -9 of clients under load", **killed, "crashes": 0}
+        row = {"fault": f"kill -9 of clients {life.__name__.replace('_', ' ')}", **killed, "crashes": 0}
         row |= {"packets": crowd.packets(), "packets_of_others": witness.packets, "silence_s": witness.silence_s}
         table.add(row | {"seconds": round(time.monotonic() - started, 1)})
 
