@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from tests.support.quake import NOT_BUILT, PATIENCE_S, QUAKE, Switch, running, u
 
 PACKETS = 500
 IN, OUT = 9, 10
+LONG = 66000
 
 pytestmark = pytest.mark.skipif(not QUAKE.exists(), reason=NOT_BUILT)
 
@@ -87,6 +89,31 @@ def test_killed_process_is_followed_by_one_with_its_state(switch: Switch) -> Non
     assert {port["name"]: port["number"] for port in switch.ask("ports")} == {"in": IN, "out": OUT}
     assert [rule["rule"].split("table=")[1].split(",")[0] for rule in switch.ask("flows")["flows"]] == rules
     until(lambda: switch.sent("out") == PACKETS)  # the file was read anew, by a port that opened after the rules
+
+
+def test_a_long_bundle_and_a_new_port_survive_a_kill(switch: Switch) -> None:
+    """More messages than 16 bits count, in one record of the journal; and a port of the same name that was down."""
+    target = f"unix:{switch.home}/openflow"
+    switch.ask("port-add", name="twice", type="dpdk", number=5, devargs="net_null0")
+    control(target, "mod-port", "5", "down")
+    switch.ask("port-remove", name="twice")
+    switch.ask("port-add", name="twice", type="dpdk", number=5, devargs="net_null0")
+    rules = "".join(
+        f"priority=1,dl_dst=02:00:00:{n >> 16:02x}:{n >> 8 & 255:02x}:{n & 255:02x},actions=drop\n" for n in range(LONG)
+    )
+    control(target, "--bundle", "add-flows", "-", rules=rules)
+    killed = switch.process()
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: switch.answers() and switch.process() != killed)
+    assert switch.ask("tables")[0]["rules"] == LONG, switch.log()
+    assert switch.port("twice")["link"] == "live"
+
+
+def control(target: str, *arguments: str, rules: str = "") -> None:
+    """ovs-ofctl with the target where it wants it: before what the command is to do."""
+    at = next(i for i, word in enumerate(arguments) if not word.startswith("--")) + 1
+    command = ["ovs-ofctl", "-O", "OpenFlow13", *arguments[:at], target, *arguments[at:]]
+    subprocess.run(command, input=rules, text=True, check=True, capture_output=True)
 
 
 def test_tunnel_carries_frames_and_its_liveness(switch: Switch) -> None:

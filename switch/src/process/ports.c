@@ -8,6 +8,7 @@
 #include "../base/log.h"
 #include "../base/loop.h"
 #include "../openflow/ofp13.h"
+#include "restore.h"
 
 struct quake_port *quake_port_find(struct quake *quake, const char *name) {
     for (unsigned i = 0; i < DP_MAX_PORTS; i++)
@@ -117,7 +118,7 @@ static struct quake_port *new_entry(struct quake *quake, const char *name, uint3
 static void journal_port(struct quake *quake, const struct quake_port *entry) {
     json_t *record = quake_port_record(quake, entry);
     char *text = json_dumps(record, JSON_COMPACT);
-    journal_append(quake->journal, JOURNAL_PORT_ADD, loop_now_ms(), text, strlen(text));
+    quake_record(quake, JOURNAL_PORT_ADD, text);
     free(text);
     json_decref(record);
 }
@@ -175,9 +176,9 @@ char *quake_port_remove(struct quake *quake, const char *name) {
     if (user)
         return error_make("port %s carries port %s; remove that one first", name, user);
     take_down(quake, entry);
-    journal_append(quake->journal, JOURNAL_PORT_REMOVE, loop_now_ms(), name, strlen(name));
     log_info("port %s (%u) removed", entry->name, entry->number);
     forget_entry(entry);
+    quake_record(quake, JOURNAL_PORT_REMOVE, name);
     return NULL;
 }
 
@@ -225,8 +226,9 @@ char *quake_port_declare(struct quake *quake, const json_t *record) {
     entry->slot = dp_port_add(quake->dp, &port);
     if (entry->slot >= 0)
         return NULL;
+    int reason = -entry->slot;
     forget_entry(entry);
-    return error_make("port %s cannot be restored: %s", name, strerror(-entry->slot));
+    return error_make("port %s cannot be restored: %s", name, strerror(reason));
 }
 
 static void retry(struct quake *quake, struct quake_port *entry) {

@@ -37,12 +37,8 @@ static void port_status(void *aux, const struct dp_port *port, enum dp_port_reas
 
 static void accepted(void *aux, const uint8_t *const *messages, const size_t *lengths, unsigned n) {
     struct quake *quake = aux;
-    if (quake->replaying)
-        return;
-    if (!journal_append_messages(quake->journal, loop_now_ms(), messages, lengths, n))
-        log_error("the journal is full: a restarted worker will lack the last changes");
-    if (journal_is_long(quake->journal))
-        quake_compact(quake);
+    if (!quake->replaying)
+        quake_record_messages(quake, messages, lengths, n);
 }
 
 /* A packet-out runs on the worker that polls its in_port, between that port's packets, and before any later change. */
@@ -110,7 +106,7 @@ char *quake_controller_add(struct quake *quake, const char *target) {
     if (refusal)
         return error_make("controller %s: %s", target, refusal);
     json_array_append_new(quake->controllers, json_string(target));
-    journal_append(quake->journal, JOURNAL_CONTROLLER_ADD, loop_now_ms(), target, strlen(target));
+    quake_record(quake, JOURNAL_CONTROLLER_ADD, target);
     return NULL;
 }
 
@@ -125,7 +121,7 @@ char *quake_controller_remove(struct quake *quake, const char *target) {
     if (refusal)
         return error_make("controller %s: %s", target, refusal);
     quake_controllers_forget(quake, target);
-    journal_append(quake->journal, JOURNAL_CONTROLLER_REMOVE, loop_now_ms(), target, strlen(target));
+    quake_record(quake, JOURNAL_CONTROLLER_REMOVE, target);
     return NULL;
 }
 
@@ -170,7 +166,7 @@ static char *configure(struct quake *quake, const struct config *config) {
     json_array_foreach(config->ports, i, item) if ((error = quake_port_add(quake, item, &(uint32_t){0}))) return error;
     json_array_foreach(config->controllers, i,
                        item) if ((error = quake_controller_add(quake, json_string_value(item)))) return error;
-    journal_append(quake->journal, JOURNAL_CONFIGURED, loop_now_ms(), NULL, 0);
+    quake_record(quake, JOURNAL_CONFIGURED, "");
     return NULL;
 }
 

@@ -39,8 +39,9 @@ struct quake {
     struct loop_fd *dp_watch;
     struct loop_timer *tick, *second;
     uint64_t started_ms;
-    bool restored;  /* a predecessor's state was taken over */
-    bool replaying; /* what is accepted now is in the journal already */
+    uint64_t no_dump_before_ms; /* the last did not fit into the journal */
+    bool restored;              /* a predecessor's state was taken over */
+    bool replaying;             /* what is accepted now is in the journal already */
 };
 
 /* What can be done before it is this process's turn: packet buffers. DPDK's environment is up. NULL or what is wrong.

@@ -5,14 +5,17 @@
 
 #include "../base/buf.h"
 #include "../base/log.h"
+#include "../base/loop.h"
 #include "ports.h"
 
-#define MAX_TOGETHER 65536 /* messages of one bundle */
+#define RETRY_MS 60000  /* a dump of so much that it does not fit takes seconds */
+#define LEAST_MESSAGE 8 /* bytes: an OpenFlow header */
 
 struct restoring {
     struct quake *quake;
-    const uint8_t **messages;
+    const uint8_t **messages; /* of the record at hand */
     size_t *lengths;
+    size_t room; /* of both */
     unsigned refused;
 };
 
@@ -58,12 +61,38 @@ static bool first_pass(void *aux, const struct journal_record *record) {
 
 /* ---- Second pass: tables, groups and meters ---- */
 
+/* A bundle has as many messages as its controller liked. */
+static void make_room(struct restoring *restoring, const struct journal_record *record) {
+    size_t most = record->size / LEAST_MESSAGE + 1;
+    if (most <= restoring->room)
+        return;
+    restoring->room = most;
+    restoring->messages = xrealloc(restoring->messages, most * sizeof *restoring->messages);
+    restoring->lengths = xrealloc(restoring->lengths, most * sizeof *restoring->lengths);
+}
+
+/* A port that was removed and added again is a new one: what port mods configured before is not its. */
+static void begin_port(struct quake *quake, const struct journal_record *record) {
+    json_t *port = json_loadb((const char *) record->data, record->size, 0, NULL);
+    uint32_t number = (uint32_t) json_integer_value(json_object_get(port, "number"));
+    const struct dp_port *known = dp_port_get(quake->dp, number);
+    json_decref(port);
+    if (!known || !known->config)
+        return;
+    struct dp_txn *txn = dp_txn_begin(quake->dp, false);
+    dp_port_mod(txn, number, known->hw_addr, 0, UINT32_MAX);
+    dp_txn_commit(txn);
+}
+
 static bool second_pass(void *aux, const struct journal_record *record) {
     struct restoring *restoring = aux;
     unsigned n;
+    if (record->type == JOURNAL_PORT_ADD)
+        begin_port(restoring->quake, record);
     if (record->type != JOURNAL_MESSAGES)
         return true;
-    if (!journal_messages(record, restoring->messages, restoring->lengths, MAX_TOGETHER, &n)) {
+    make_room(restoring, record);
+    if (!journal_messages(record, restoring->messages, restoring->lengths, (unsigned) restoring->room, &n)) {
         restoring->refused++;
         return true;
     }
@@ -81,8 +110,6 @@ static bool is_configured(void *aux, const struct journal_record *record) {
 
 static void replay(struct quake *quake) {
     struct restoring restoring = {.quake = quake};
-    restoring.messages = xmalloc(MAX_TOGETHER * sizeof *restoring.messages);
-    restoring.lengths = xmalloc(MAX_TOGETHER * sizeof *restoring.lengths);
     quake->replaying = true;
     journal_each(quake->journal, first_pass, &restoring);
     journal_each(quake->journal, second_pass, &restoring);
@@ -137,7 +164,8 @@ static void dump_port(struct dumping *dumping, const struct quake_port *entry) {
     json_decref(record);
 }
 
-void quake_compact(struct quake *quake) {
+/* False if it does not fit; then the log stays. */
+static bool quake_compact(struct quake *quake) {
     struct dumping dumping = {.quake = quake};
     size_t i;
     json_t *target;
@@ -153,4 +181,25 @@ void quake_compact(struct quake *quake) {
         journal_abandon(quake->journal);
     else
         journal_commit(quake->journal);
+    return !dumping.full;
+}
+
+/* Every change is in force already, so a dump has those that the log had no room for. */
+static void make_way(struct quake *quake) {
+    uint64_t now = loop_now_ms();
+    if (now < quake->no_dump_before_ms || quake_compact(quake))
+        return;
+    quake->no_dump_before_ms = now + RETRY_MS;
+    log_error("the journal is full: a restarted worker will lack the last changes");
+}
+
+void quake_record(struct quake *quake, enum journal_type type, const char *text) {
+    if (!journal_append(quake->journal, type, loop_now_ms(), text, strlen(text)))
+        make_way(quake);
+}
+
+void quake_record_messages(struct quake *quake, const uint8_t *const *messages, const size_t *lengths, unsigned n) {
+    bool noted = journal_append_messages(quake->journal, loop_now_ms(), messages, lengths, n);
+    if (!noted || journal_is_long(quake->journal))
+        make_way(quake);
 }
