@@ -4,11 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_common.h>
+
 #include "../base/buf.h"
 #include "../openflow/ofp13.h"
 #include "txn.h"
 
-#define DEFAULT_BURST_MS 100 /* of traffic at the band's rate, where no burst is given */
+#define DEFAULT_BURST_MS 100     /* of traffic at the band's rate, where no burst is given */
+#define LONGEST_FRAME_BITS 76800 /* a jumbo frame of 9,600 bytes: what the default burst holds at least */
+#define MOST_TICKS 0x1p62        /* nine years; sums of times stay within 64 bits */
 
 /* ---- Workers ---- */
 
@@ -63,10 +67,11 @@ static void band_init(struct band_runtime *band, const struct meter_band *given,
     double per_second = flags & OFPMF_PKTPS ? given->rate : given->rate * 1000.0;
     double burst = flags & OFPMF_PKTPS ? given->burst_size : given->burst_size * 1000.0;
     if (!(flags & OFPMF_BURST) || !given->burst_size) {
-        burst = per_second * DEFAULT_BURST_MS / 1000;
+        double least = flags & OFPMF_PKTPS ? 1 : LONGEST_FRAME_BITS; /* less, and a slow band would pass nothing ever */
+        burst = RTE_MAX(per_second * DEFAULT_BURST_MS / 1000, least);
     }
     band->ticks_per_unit = 1e9 * METER_TICKS_PER_NS / per_second;
-    band->burst = (uint64_t) (burst * band->ticks_per_unit);
+    band->burst = (uint64_t) RTE_MIN(burst * band->ticks_per_unit, MOST_TICKS);
     if (band->burst < band->ticks_per_unit && (flags & OFPMF_PKTPS)) {
         band->burst = (uint64_t) band->ticks_per_unit + 1; /* a packet at least, or nothing could ever pass */
     }

@@ -272,6 +272,23 @@ static void test_meter_drops_beyond_burst(void **state) {
     assert_int_equal(bed_count(bed), 0);
 }
 
+static void first_packet_passes(struct bed *bed, uint16_t flags, uint32_t burst_size) {
+    struct meter_band band = {OFPMBT_DROP, 1, burst_size, 0};
+    meter(bed, OFPMC_ADD, flags, &band, 1, 0);
+    add_metered(bed, 0);
+    send_to(bed, 1, DST);
+    assert_int_equal(bed->n_sent, 1);
+    meter(bed, OFPMC_DELETE, 0, NULL, 0, 0);
+}
+
+/* However slow a band is, a frame fits its default burst; and the largest burst there is holds more than nothing. */
+static void test_meter_bursts_at_their_ends(void **state) {
+    first_packet_passes(*state, OFPMF_KBPS, 0);
+    first_packet_passes(*state, OFPMF_KBPS | OFPMF_BURST, UINT32_MAX);
+    first_packet_passes(*state, OFPMF_PKTPS, 0);
+    first_packet_passes(*state, OFPMF_PKTPS | OFPMF_BURST, UINT32_MAX);
+}
+
 static void test_meter_remarks(void **state) {
     struct bed *bed = *state;
     struct meter_band band = {OFPMBT_DSCP_REMARK, 1, 1, 1};
@@ -388,6 +405,7 @@ int main(void) {
         TEST(test_group_fast_failover_follows_ports),
         TEST(test_group_errors_and_delete),
         TEST(test_meter_drops_beyond_burst),
+        TEST(test_meter_bursts_at_their_ends),
         TEST(test_meter_remarks),
         TEST(test_packet_in),
         TEST(test_packet_out),
