@@ -46,7 +46,7 @@ struct kernel_port {
     int fds[PORT_MAX_QUEUES];
     int link_fd; /* netlink: an interface somewhere changed */
     struct loop_fd *watch;
-    _Atomic uint64_t rx_errors;
+    _Atomic uint64_t rx_errors, tx_errors;
     uint64_t rx_dropped; /* control thread's */
 };
 
@@ -176,30 +176,42 @@ static unsigned gather(const struct rte_mbuf *packet, struct virtio_net_hdr *hea
     return n;
 }
 
+/* Whether it is this frame that cannot be sent, such as one above the MTU, and not that nothing can be sent now. */
+static bool frame_is_to_blame(struct kernel_port *kernel) {
+    bool blame = errno == EMSGSIZE || errno == EINVAL;
+    atomic_fetch_add_explicit(&kernel->tx_errors, blame, memory_order_relaxed);
+    return blame;
+}
+
+/* A frame that cannot be sent is passed over: those behind it are none the worse. */
 static unsigned packet_transmit(struct port *port, unsigned queue, struct rte_mbuf **packets, unsigned n) {
     struct slot slots[DP_BATCH];
     struct mmsghdr messages[DP_BATCH] = {0};
-    n = RTE_MIN(n, (unsigned) DP_BATCH);
     for (unsigned i = 0; i < n; i++) {
         messages[i].msg_hdr.msg_iov = slots[i].io;
         messages[i].msg_hdr.msg_iovlen = gather(packets[i], &slots[i].header, slots[i].io);
     }
-    int sent = sendmmsg(kernel_of(port)->fds[queue], messages, n, MSG_DONTWAIT);
-    unsigned done = sent > 0 ? (unsigned) sent : 0;
+    unsigned done = 0;
+    while (done < n) {
+        int sent = sendmmsg(kernel_of(port)->fds[queue], messages + done, n - done, MSG_DONTWAIT);
+        if (sent <= 0 && !frame_is_to_blame(kernel_of(port)))
+            break;
+        done += sent > 0 ? (unsigned) sent : 1;
+    }
     rte_pktmbuf_free_bulk(packets, done);
     return done;
 }
 
 static unsigned tap_transmit(struct port *port, unsigned queue, struct rte_mbuf **packets, unsigned n) {
     struct slot slot;
-    unsigned sent = 0;
-    for (; sent < n; sent++) {
-        unsigned parts = gather(packets[sent], &slot.header, slot.io);
-        if (writev(kernel_of(port)->fds[queue], slot.io, (int) parts) < 0)
+    unsigned done = 0;
+    for (; done < n; done++) {
+        unsigned parts = gather(packets[done], &slot.header, slot.io);
+        if (writev(kernel_of(port)->fds[queue], slot.io, (int) parts) < 0 && !frame_is_to_blame(kernel_of(port)))
             break;
     }
-    rte_pktmbuf_free_bulk(packets, sent);
-    return sent;
+    rte_pktmbuf_free_bulk(packets, done);
+    return done;
 }
 
 static int kernel_arm(struct port *port, unsigned queue) {
@@ -265,6 +277,7 @@ static void kernel_close(struct port *port) {
 static void kernel_statistics(struct port *port, struct dp_port_stats *statistics) {
     struct kernel_port *kernel = kernel_of(port);
     statistics->rx_errors += atomic_load(&kernel->rx_errors);
+    statistics->tx_errors += atomic_load(&kernel->tx_errors);
     for (unsigned i = 0; i < port->n_rx_queues && port->type == &port_type_af_packet; i++) {
         struct tpacket_stats since; /* the kernel begins anew at each question */
         socklen_t size = sizeof since;

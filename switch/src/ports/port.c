@@ -40,6 +40,17 @@ void port_init(struct port *port, const struct port_type *type, const struct por
         rte_spinlock_init(&port->locks[i].lock);
 }
 
+/* In pieces of a batch at most, which is what types are made for; a copied packet can make more of one batch. */
+static unsigned transmit(struct port *port, unsigned queue, struct rte_mbuf **packets, unsigned n) {
+    unsigned sent = 0, piece, took;
+    do {
+        piece = RTE_MIN(n - sent, (unsigned) DP_BATCH);
+        took = port->type->transmit(port, queue, packets + sent, piece);
+        sent += took;
+    } while (took == piece && sent < n);
+    return sent;
+}
+
 void port_send(struct port *port, unsigned worker, struct rte_mbuf **packets, unsigned n) {
     if (!port->n_tx_queues) { /* nobody at the other end yet */
         port->workers[worker].tx_dropped += n;
@@ -50,7 +61,7 @@ void port_send(struct port *port, unsigned worker, struct rte_mbuf **packets, un
     bool shared = port->n_tx_queues < port->host->n_workers;
     if (shared)
         rte_spinlock_lock(&port->locks[queue].lock);
-    unsigned sent = port->type->transmit(port, queue, packets, n);
+    unsigned sent = transmit(port, queue, packets, n);
     if (shared)
         rte_spinlock_unlock(&port->locks[queue].lock);
     if (unlikely(sent < n)) {

@@ -69,7 +69,8 @@ struct port_type {
 
     /* Worker. Up to `n` (<= DP_BATCH) packets that arrived on `queue`. */
     unsigned (*receive)(struct port *port, unsigned queue, struct rte_mbuf **packets, unsigned n);
-    /* Worker. Sends; returns how many it took. The caller frees the rest and counts them as dropped. */
+    /* Worker. Sends up to `n` (<= DP_BATCH); returns how many it took. The caller frees the rest and counts them as
+     * dropped. */
     unsigned (*transmit)(struct port *port, unsigned queue, struct rte_mbuf **packets, unsigned n);
 
     /* Worker. Ask for a wake-up by the next packet: a descriptor that becomes readable then, -1 if no packet can come

@@ -279,7 +279,6 @@ static unsigned vxlan_transmit(struct port *port, unsigned queue, struct rte_mbu
     uint64_t peer = atomic_load_explicit(&vxlan->peer, memory_order_relaxed);
     struct rte_mbuf *outside[DP_BATCH];
     unsigned ready = 0;
-    n = RTE_MIN(n, (unsigned) DP_BATCH);
     if (!(peer & MAC_KNOWN))
         return 0;
     for (unsigned i = 0; i < n; i++) {
