@@ -6,7 +6,7 @@
 #include "experimenter.h"
 
 #define BUNDLES_MAX 64
-#define BUNDLE_BYTES_MAX ((size_t) 512 * 1024 * 1024)
+#define BUNDLE_BYTES_MAX ((size_t) 512 * 1024 * 1024) /* of all bundles of a connection */
 #define BUNDLE_FLAGS (OFPBF_ATOMIC | OFPBF_ORDERED)
 #define BUNDLE_FAILED(code) ONF_ERROR(ONF_BFC_##code)
 
@@ -32,6 +32,14 @@ static void bundle_free(struct conn *conn, struct bundle *bundle) {
     conn->n_bundles--;
     buf_free(&bundle->messages);
     free(bundle);
+}
+
+static size_t bundles_size(const struct conn *conn) {
+    size_t size = 0;
+    const struct bundle *bundle;
+    LIST_FOREACH (bundle, &conn->bundles, link)
+        size += buf_len(&bundle->messages);
+    return size;
 }
 
 void bundles_discard(struct conn *conn) {
@@ -98,7 +106,7 @@ ofperr handle_bundle_add(struct conn *conn, const struct ofp_header *message, si
         error = check_inner(message, inner, len - sizeof *wire);
     if (!error)
         error = check_content(conn->of, inner, be16toh(inner->length));
-    if (!error && buf_len(&bundle->messages) > BUNDLE_BYTES_MAX)
+    if (!error && bundles_size(conn) > BUNDLE_BYTES_MAX)
         error = BUNDLE_FAILED(MSG_TOO_MANY);
     if (error)
         return error;

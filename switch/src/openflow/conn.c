@@ -188,7 +188,9 @@ void conn_established(struct conn *conn) {
 
 static void conn_keep_alive(struct conn *conn) {
     uint64_t now = loop_now_ms(), silent = now - conn->last_in_ms;
-    if (conn->reading_paused) { /* it is we who do not listen */
+    if (conn->reading_paused && now - conn->last_out_ms >= 2 * (uint64_t) conn->of->idle_ms) {
+        conn_close(conn, "the peer does not take its answers");
+    } else if (conn->reading_paused) { /* it is we who do not listen */
         loop_timer_set(conn->timer, now + conn->of->idle_ms);
     } else if (silent < conn->of->idle_ms) {
         conn->probing = false;
@@ -251,6 +253,7 @@ void conn_flush(struct conn *conn) {
             return;
         }
         buf_pull(&conn->out, (size_t) n);
+        conn->last_out_ms = loop_now_ms();
     }
 }
 

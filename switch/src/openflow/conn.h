@@ -53,9 +53,9 @@ struct conn {
     struct loop_timer *timer; /* backoff, connecting and keep-alive: one at a time */
     const char *close_reason; /* not NULL: to be closed when the message at hand is done */
     unsigned backoff_ms;
-    uint64_t last_in_ms;
-    bool probing;        /* an echo request is under way */
-    bool reading_paused; /* the peer does not take its answers */
+    uint64_t last_in_ms, last_out_ms; /* when bytes last came, and last left */
+    bool probing;                     /* an echo request is under way */
+    bool reading_paused;              /* the peer does not take its answers */
 
     uint8_t *in; /* CONN_IN_SIZE bytes while there is a stream */
     size_t in_len;

@@ -222,6 +222,23 @@ static void silence_is_asked_about_and_then_ended(void **state) {
     client_close(client);
 }
 
+/* It asks and asks, but reads nothing: what is kept for it must not grow for ever. */
+static void who_takes_no_answers_is_left(void **state) {
+    struct rig *rig = *state;
+    static uint8_t echo[OFP_MAX_MESSAGE] = {OFP_VERSION, OFPT_ECHO_REQUEST, 0xff, 0xff};
+    struct client *client = client_connect(rig);
+    rig->of->idle_ms = 20;
+    loop_fd_events(client->watch, 0);
+    size_t sent = 0;
+    while (!LIST_EMPTY(&rig->of->conns)) {
+        ssize_t n =
+            send(client->fd, echo + sent % sizeof echo, sizeof echo - sent % sizeof echo, MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent += n > 0 ? (size_t) n : 0;
+        let_it_run(rig);
+    }
+    client_close(client);
+}
+
 static void too_many_are_turned_away(void **state) {
     struct rig *rig = *state;
     struct client *clients[64];
@@ -387,6 +404,7 @@ int main(void) {
         TEST(packet_ins_tell_their_context),
         TEST(names_are_looked_up),
         TEST(silence_is_asked_about_and_then_ended),
+        TEST(who_takes_no_answers_is_left),
         TEST(too_many_are_turned_away),
         TEST(messages_may_come_byte_by_byte),
         TEST(the_longest_message_fits),
