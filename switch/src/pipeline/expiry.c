@@ -70,7 +70,7 @@ void expiry_remove(struct expiry *e, struct dp_flow *rule) {
     }
 }
 
-static void note_activity(struct dp *dp, struct dp_flow *rule) {
+void expiry_note_activity(struct dp *dp, struct dp_flow *rule) {
     if (rule->idle_timeout) {
         uint64_t last = counter_last_used(&dp->counters, rule->used);
         rule->active_ms = last > rule->active_ms ? last : rule->active_ms;
@@ -82,7 +82,7 @@ void expiry_run(struct dp *dp, uint64_t now) {
     struct dp_txn *txn = NULL;
     while (e->n && e->heap[1].due_ms <= now) {
         struct dp_flow *rule = e->heap[1].rule;
-        note_activity(dp, rule);
+        expiry_note_activity(dp, rule);
         if (due(rule) > now) {
             sift_down(e, 1, (struct expiry_entry){due(rule), rule});
             continue;

@@ -20,6 +20,7 @@ struct expiry {
 
 void expiry_add(struct expiry *expiry, struct dp_flow *rule); /* does nothing for a rule without timeout */
 void expiry_remove(struct expiry *expiry, struct dp_flow *rule);
-void expiry_run(struct dp *dp, uint64_t now_ms); /* removes what is due */
+void expiry_note_activity(struct dp *dp, struct dp_flow *rule); /* brings `active_ms` up to its last packet */
+void expiry_run(struct dp *dp, uint64_t now_ms);                /* removes what is due */
 
 #endif

@@ -216,6 +216,7 @@ static ofperr modify_by_copy(struct dp_txn *txn, struct dp_flow *old, const stru
     struct dp *dp = txn->dp;
     struct dp_flow *rule = rule_alloc(dp, old->shape);
     old->shape->refs++;
+    expiry_note_activity(dp, old); /* its successor counts from there */
     memcpy(rule, old, rule_size(old->n));
     rule->expiry = 0;
     rule->shares_counters = rule->counter_inherited = false;

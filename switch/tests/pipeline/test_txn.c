@@ -160,6 +160,22 @@ static void test_idle_timeout_counts_from_last_packet(void **state) {
     assert_int_equal(bed->n_removed, 0);
 }
 
+static void test_modified_rule_is_as_idle_as_it_was(void **state) {
+    struct bed *bed = *state;
+    struct action a = output_to(2), b = output_to(3);
+    struct flow_mod mod = mod_of(OFPFC_ADD, 1, &a);
+    mod.idle_timeout = 5;
+    assert_int_equal(bed_mod(bed, &mod), 0);
+    classifier_find(&bed->dp->tables[0], &mod.match, 1)->active_ms -= 60000;
+    send_frame(bed, 1);
+    struct flow_mod modify = mod_of(OFPFC_MODIFY, 1, &b);
+    struct dp_txn *txn = dp_txn_begin(bed->dp, true);
+    assert_int_equal(dp_flow_mod(txn, &modify), 0);
+    assert_int_equal(dp_txn_commit(txn), 0);
+    dp_poll(bed->dp);
+    assert_int_equal(bed->n_removed, 0);
+}
+
 static void test_atomic_abort_leaves_everything(void **state) {
     struct bed *bed = *state;
     struct action a = output_to(2), b = output_to(3), to_group = group_action(1);
@@ -298,7 +314,8 @@ static void test_no_packet_sees_a_mixture(void **state) {
     for (unsigned i = 0; i < 2; i++) {
         pthread_join(racers[i].thread, NULL);
         assert_true(racers[i].packets > 0);
-        print_message("swaps %u packets %" PRIu64 " mixtures %" PRIu64 "\n", swaps, racers[i].packets, racers[i].mixtures);
+        print_message("swaps %u packets %" PRIu64 " mixtures %" PRIu64 "\n", swaps, racers[i].packets,
+                      racers[i].mixtures);
         assert_int_equal(racers[i].mixtures, 0);
         dp_worker_destroy(racers[i].worker);
     }
@@ -373,6 +390,7 @@ int main(void) {
         TEST(test_refusals),
         TEST(test_timeouts),
         TEST(test_idle_timeout_counts_from_last_packet),
+        TEST(test_modified_rule_is_as_idle_as_it_was),
         TEST(test_atomic_abort_leaves_everything),
         TEST(test_atomic_commit_and_counts),
         TEST(test_no_packet_sees_a_mixture),
