@@ -226,8 +226,8 @@ static void silence_is_asked_about_and_then_ended(void **state) {
 static void who_takes_no_answers_is_left(void **state) {
     struct rig *rig = *state;
     static uint8_t echo[OFP_MAX_MESSAGE] = {OFP_VERSION, OFPT_ECHO_REQUEST, 0xff, 0xff};
-    struct client *client = client_connect(rig);
     rig->of->idle_ms = 20;
+    struct client *client = client_connect(rig);
     loop_fd_events(client->watch, 0);
     size_t sent = 0;
     while (!LIST_EMPTY(&rig->of->conns)) {
