@@ -18,7 +18,7 @@ OWNER = 65532
 CONFIG = ImageConfig(
     entrypoint=["/usr/bin/quake"],
     command=["--config", "/etc/quake/quake.json"],
-    env={"PATH": "/usr/bin:/usr/sbin", "XDG_RUNTIME_DIR": "/run/quake"},
+    env={"PATH": "/usr/bin:/usr/sbin", "RUNTIME_DIRECTORY": "/run/quake"},  # DPDK's, whoever it runs as
 )
 
 

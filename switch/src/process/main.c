@@ -120,7 +120,8 @@ static char *start_environment(const struct config *config) {
     json_array_foreach(config->eal, i, more) if (argc < MAX - 1) argv[argc++] = (char *) json_string_value(more);
     if (rte_eal_init(argc, argv) >= 0)
         return NULL;
-    return error_make("DPDK's environment does not start: %s. Its log says why; check memory (hugepages, mib) and eal",
+    return error_make("DPDK's environment does not start: %s. Its log says why; check memory (hugepages, mib), eal and, "
+                      "for huge pages in a pod, its seccomp profile",
                       rte_strerror(rte_errno));
 }
 
