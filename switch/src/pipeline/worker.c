@@ -171,40 +171,63 @@ void worker_visit(struct dp_worker *w, uint8_t table_id, unsigned index) {
     w->visit[table_id / 64] |= UINT64_C(1) << (table_id % 64);
 }
 
-/* What stays the same from packet to packet of one visit to a table. */
+/* One visit of a batch to a table. Runs of packets that meet the same rule, or leave by the same port, are added up here,
+ * in registers, and settled when the run ends: two packets in a row would else wait for each other's sums in memory.
+ * No pointer to it leaves the inlined functions, or it would live in memory after all. */
 struct sweep {
-    const struct port_map *ports;
-    uint32_t port_no;       /* the last that a packet went out of; 0: none yet */
-    struct tx_queue *queue; /* its queue; NULL: nothing can go out there */
+    const struct dp_flow *rule; /* that the last packets met; NULL: none yet */
+    const struct program *program;
+    uint64_t packets, bytes; /* to be counted for it */
+    struct tx_queue *queue;  /* that the last packets went out of; NULL: nothing can go out of `port_no` */
+    uint32_t port_no;        /* 0: none yet */
+    uint32_t n_queue;
+    uint64_t queue_bytes;
     uint8_t table_id;
 };
 
-/* Not the ingress port, which is written to by its reserved name only (section 4.5). */
-static __rte_noinline void sweep_to(struct dp_worker *w, struct sweep *sweep, uint32_t port_no) {
-    int slot = port_map_slot(sweep->ports, port_no);
-    bool sends = slot != NO_SLOT && (sweep->ports->flags[slot] & PORT_SENDS) && slot != w->in_slot;
-    sweep->port_no = port_no;
-    sweep->queue = NULL;
-    if (sends) {
-        sweep->queue = &w->tx[slot];
-        w->tx_used[slot / 64] |= UINT64_C(1) << (slot % 64);
+/* The queue of a port, which is not the ingress port's: that is written to by its reserved name only (section 4.5). */
+static __rte_noinline struct tx_queue *queue_to(struct dp_worker *w, uint32_t port_no) {
+    const struct port_map *ports = w->state->ports;
+    int slot = port_map_slot(ports, port_no);
+    if (slot == NO_SLOT || !(ports->flags[slot] & PORT_SENDS) || slot == w->in_slot) {
+        return NULL;
+    }
+    w->tx_used[slot / 64] |= UINT64_C(1) << (slot % 64);
+    return &w->tx[slot];
+}
+
+static __rte_always_inline void settle_queue(struct sweep *sweep) {
+    if (sweep->queue) {
+        sweep->queue->n = sweep->n_queue;
+        sweep->queue->bytes = sweep->queue_bytes;
+    }
+}
+
+static __rte_always_inline void load_queue(struct sweep *sweep) {
+    if (sweep->queue) {
+        sweep->n_queue = sweep->queue->n;
+        sweep->queue_bytes = sweep->queue->bytes;
     }
 }
 
 static __rte_always_inline void straight_output(struct dp_worker *w, struct sweep *sweep, struct packet *p,
                                                 uint32_t port_no, uint32_t bytes) {
     if (unlikely(port_no != sweep->port_no)) {
-        sweep_to(w, sweep, port_no);
+        settle_queue(sweep);
+        sweep->port_no = port_no;
+        sweep->queue = queue_to(w, port_no);
+        load_queue(sweep);
     }
-    struct tx_queue *queue = sweep->queue;
-    if (unlikely(!queue)) {
+    if (unlikely(!sweep->queue)) {
         worker_drop(w, p->mbuf);
         return;
     }
-    queue->mbuf[queue->n++] = p->mbuf;
-    queue->bytes += bytes;
-    if (unlikely(queue->n == TX_MAX)) {
-        flush_slot(w, queue - w->tx);
+    sweep->queue->mbuf[sweep->n_queue++] = p->mbuf;
+    sweep->queue_bytes += bytes;
+    if (unlikely(sweep->n_queue == TX_MAX)) {
+        settle_queue(sweep);
+        flush_slot(w, sweep->queue - w->tx);
+        load_queue(sweep);
     }
 }
 
@@ -232,21 +255,33 @@ static __rte_noinline void interpret(struct dp_worker *w, struct packet *p, cons
     execute_program(w, p, program);
 }
 
-static __rte_always_inline void count_rule(struct dp_worker *w, const struct dp_flow *rule, uint32_t bytes) {
-    counter_add(counter_of(&w->counters, rule->counter), 1, bytes);
-    if (unlikely(rule->idle)) {
-        relaxed_set(&counter_of(&w->counters, rule->used)->packets, worker_now_ns(w) / 1000000);
+static __rte_always_inline void settle_rule(struct dp_worker *w, struct sweep *sweep) {
+    if (!sweep->packets) {
+        return;
     }
+    counter_add(counter_of(&w->counters, sweep->rule->counter), sweep->packets, sweep->bytes);
+    if (unlikely(sweep->rule->idle)) {
+        relaxed_set(&counter_of(&w->counters, sweep->rule->used)->packets, worker_now_ns(w) / 1000000);
+    }
+    sweep->packets = sweep->bytes = 0;
 }
 
 static __rte_always_inline void run_rule(struct dp_worker *w, struct sweep *sweep, struct packet *p,
                                          const struct dp_flow *rule) {
-    const struct program *program = rcu_get(&rule->program);
-    bool simple = program->straight && !p->n_set && rte_pktmbuf_data_len(p->mbuf) >= PROGRAM_HEAD;
+    if (rule != sweep->rule) {
+        settle_rule(w, sweep);
+        sweep->rule = rule;
+        sweep->program = rcu_get(&rule->program);
+    }
+    const struct program *program = sweep->program;
     const uint32_t bytes = rte_pktmbuf_pkt_len(p->mbuf);
-    count_rule(w, rule, bytes);
+    bool simple = program->straight && !p->n_set && rte_pktmbuf_data_len(p->mbuf) >= PROGRAM_HEAD;
+    sweep->packets++;
+    sweep->bytes += bytes;
     if (unlikely(!simple)) {
+        settle_queue(sweep);
         interpret(w, p, rule, program, sweep->table_id);
+        load_queue(sweep);
         return;
     }
     if (program->rewrites) {
@@ -293,7 +328,7 @@ static __rte_noinline void fetch_counters(const struct dp_worker *w, struct dp_f
 
 static __rte_always_inline void run_found(struct dp_worker *w, uint8_t table_id, struct packet *const *packets,
                                           unsigned n, struct dp_flow *const *found) {
-    struct sweep sweep = {.ports = w->state->ports, .table_id = table_id};
+    struct sweep sweep = {.table_id = table_id};
     if (relaxed_get(&w->dp->counters.next) > CACHED_COUNTERS) {
         fetch_counters(w, found, n);
     }
@@ -306,6 +341,8 @@ static __rte_always_inline void run_found(struct dp_worker *w, uint8_t table_id,
             worker_drop(w, packets[i]->mbuf);
         }
     }
+    settle_rule(w, &sweep);
+    settle_queue(&sweep);
     struct table_counter *counter = &w->tables[table_id];
     relaxed_set(&counter->lookups, counter->lookups + n);
     relaxed_set(&counter->matched, counter->matched + n - missed);
