@@ -75,6 +75,12 @@ def test_forwards_and_stops_cleanly(switch: Switch) -> None:
     assert not (switch.home / "control").exists()
 
 
+def test_asked_by_signal_it_stops_cleanly(switch: Switch) -> None:
+    switch.supervisor.terminate()
+    assert switch.supervisor.wait(PATIENCE_S) == 0
+    assert not (switch.home / "control").exists()
+
+
 def test_killed_process_is_followed_by_one_with_its_state(switch: Switch) -> None:
     switch.add_rules(f"in_port={IN},actions=output:{OUT}", "table=3,priority=7,actions=drop")
     add_source_and_sink(switch)

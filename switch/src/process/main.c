@@ -120,9 +120,18 @@ static char *start_environment(const struct config *config) {
     json_array_foreach(config->eal, i, more) if (argc < MAX - 1) argv[argc++] = (char *) json_string_value(more);
     if (rte_eal_init(argc, argv) >= 0)
         return NULL;
-    return error_make("DPDK's environment does not start: %s. Its log says why; check memory (hugepages, mib), eal and, "
-                      "for huge pages in a pod, its seccomp profile",
-                      rte_strerror(rte_errno));
+    return error_make(
+        "DPDK's environment does not start: %s. Its log says why; check memory (hugepages, mib), eal and, "
+        "for huge pages in a pod, its seccomp profile",
+        rte_strerror(rte_errno));
+}
+
+static sigset_t stop_signals(void) {
+    sigset_t stop;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTERM);
+    sigaddset(&stop, SIGINT);
+    return stop;
 }
 
 static void signalled(void *aux, uint32_t events) {
@@ -135,17 +144,13 @@ static void signalled(void *aux, uint32_t events) {
 /* Runs until a signal, a "stop", or an error at start. */
 static char *run(struct process *process, int journal_fd) {
     struct quake *quake = &process->quake;
-    sigset_t stop;
-    sigemptyset(&stop);
-    sigaddset(&stop, SIGTERM);
-    sigaddset(&stop, SIGINT);
-    sigprocmask(SIG_BLOCK, &stop, NULL); /* before any thread is made */
     char *error = quake_start(quake, &process->config, journal_fd);
     error = error ? error : control_open(quake, process->config.control, &process->control);
     if (!error && process->config.metrics)
         error = exporter_open(quake, process->config.metrics, &process->exporter);
     if (error)
         return error;
+    sigset_t stop = stop_signals();
     int fd = signalfd(-1, &stop, SFD_CLOEXEC);
     struct loop_fd *watch = loop_fd_add(quake->loop, fd, EPOLLIN, signalled, process);
     log_info("%s, datapath %016llx, control socket %s", quake->restored ? "took over" : "started",
@@ -161,6 +166,8 @@ static char *run(struct process *process, int journal_fd) {
 
 static int worker(void *aux, int journal_fd, int go_fd) {
     struct process *process = aux;
+    sigset_t stop = stop_signals();
+    sigprocmask(SIG_BLOCK, &stop, NULL); /* before DPDK makes the first thread, which would take them */
     char *error = start_environment(&process->config);
     bool early = !process->config.hugepages; /* those are too dear to hold twice */
     if (!error && early)
