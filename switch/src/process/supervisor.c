@@ -30,6 +30,7 @@ struct supervisor {
     sigset_t before; /* the signal mask for workers */
     struct child active, spare;
     unsigned crashes;
+    bool served; /* a worker has run well: what it was told at the start is right */
     bool stopping;
 };
 
@@ -80,8 +81,11 @@ static void give_up_journal(struct supervisor *supervisor) {
               CRASHES_IN_A_ROW);
     dup2(fd, supervisor->journal_fd);
     close(fd);
-    if (supervisor->spare.pid)
-        kill(supervisor->spare.pid, SIGKILL); /* it may hold the old one */
+    if (supervisor->spare.pid) { /* it may hold the old one; reap() collects it */
+        kill(supervisor->spare.pid, SIGKILL);
+        close(supervisor->spare.go_fd);
+        supervisor->spare = (struct child){0};
+    }
     supervisor->crashes = 0;
 }
 
@@ -99,7 +103,7 @@ static void after_crash(struct supervisor *supervisor) {
 static bool active_ended(struct supervisor *supervisor, int how, int *status) {
     supervisor->active.pid = 0;
     *status = WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how);
-    if (supervisor->stopping || !*status || *status == QUAKE_EXIT_USAGE)
+    if (supervisor->stopping || !*status || (*status == QUAKE_EXIT_USAGE && !supervisor->served))
         return true;
     log_warning("the worker process ended (%s %d): the next takes over", WIFEXITED(how) ? "status" : "signal",
                 WIFEXITED(how) ? WEXITSTATUS(how) : WTERMSIG(how));
@@ -123,7 +127,7 @@ static bool reap(struct supervisor *supervisor, int *status) {
 }
 
 static void pass_on(struct supervisor *supervisor, int signal) {
-    supervisor->stopping |= signal == SIGTERM || signal == SIGINT;
+    supervisor->stopping = true;
     if (supervisor->active.pid)
         kill(supervisor->active.pid, signal);
 }
@@ -142,11 +146,13 @@ int supervise(worker_body *body, void *aux) {
     int status = 1;
     for (bool done = false; !done;) {
         int signal = sigtimedwait(&all, NULL, &(struct timespec){.tv_sec = 1});
-        if (signal == SIGTERM || signal == SIGINT || signal == SIGHUP)
+        if (signal == SIGTERM || signal == SIGINT)
             pass_on(&supervisor, signal);
         done = reap(&supervisor, &status);
-        if (!done && !supervisor.spare.pid && supervisor.active.pid && !supervisor.stopping && signal < 0)
-            supervisor.spare = start(&supervisor); /* a quiet second passed: time to prepare */
+        if (!done && !supervisor.spare.pid && supervisor.active.pid && !supervisor.stopping && signal < 0) {
+            supervisor.served = true; /* a quiet second passed: time to prepare */
+            supervisor.spare = start(&supervisor);
+        }
         if (!done && !supervisor.active.pid)
             activate(&supervisor); /* fork failed before */
     }

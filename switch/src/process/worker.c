@@ -21,6 +21,7 @@
 #include "../ports/vxlan.h"
 
 #define JOBS 1024
+#define NS_PER_S 1000000000
 #define NAP_STEP_NS 1000
 #define BLOCK_AFTER_MS 10            /* without a packet */
 #define MAX_WAITS (DP_MAX_PORTS + 1) /* queues that a worker can block on, and its own wake-up */
@@ -106,7 +107,8 @@ static void drain(int fd) {
 
 static void nap(struct worker *worker, const struct queue_set *set) {
     struct pollfd wake = {worker->wake_fd, POLLIN, 0};
-    struct timespec time = {.tv_nsec = (long) worker->sleep_ns};
+    struct timespec time = {.tv_sec = (time_t) (worker->sleep_ns / NS_PER_S),
+                            .tv_nsec = (long) (worker->sleep_ns % NS_PER_S)};
     go_offline(worker, WORKER_NAPPING);
     if (!called(worker, set) && ppoll(&wake, 1, &time, NULL) > 0)
         drain(worker->wake_fd);
