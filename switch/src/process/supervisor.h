@@ -1,12 +1,13 @@
 /* The supervisor: process 1 of the container, which does nothing but keep a worker process running.
  *
  * It holds the journal (a memory file), starts the worker, starts it again at once when it dies, reaps whatever else
- * falls to process 1, and passes SIGTERM and SIGINT on. A *spare* worker waits with the slow part of its start done (DPDK's
- * environment and packet buffers, some 200 ms), so that taking over is a matter of ports and rules alone. It is small
- * because it must never fail: no DPDK, no threads, no allocation.
+ * falls to process 1, and passes SIGTERM and SIGINT on. A *spare* worker waits with the slow part of its start done
+ * (DPDK's environment and packet buffers, some 200 ms), so that taking over is a matter of ports and rules alone. It is
+ * small because it must never fail: no DPDK, no threads, no allocation.
  *
  * How a worker ends says what follows: exit status 0 ends the supervisor, too; QUAKE_EXIT_USAGE (a configuration that
- * cannot work) as well, if no worker has run well before; anything else is a crash. A journal that makes the worker crash over and over is given up.
+ * cannot work) as well, if no worker has run well before; anything else is a crash. A journal that makes the worker
+ * crash over and over is given up.
  *
  * Neighbours: main.c calls it with the worker's body; journal.h. */
 #ifndef QUAKE_PROCESS_SUPERVISOR_H
