@@ -3,9 +3,9 @@
  *
  *   quake-flood [arguments of DPDK]        # --vdev=net_memif0,... or --vdev=net_virtio_user0,..., once or more
  *
- * It starts at once and is small (`--no-huge -m 32` is enough), so that tests can kill a thousand of them. A line
- * "flooding" on standard output says that the switch has taken more packets from each device than any ring holds, so
- * that it is sure to be reading. */
+ * It is small (`--no-huge -m 32` is enough) and soon up, so that tests can kill a thousand of them. On standard output:
+ * "starting" when it is about to share its memory and rings with the switch, and "flooding" when the switch has taken
+ * more packets of each device than any ring holds, so that it is sure to be reading. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +28,11 @@
 static void die(const char *what) {
     fprintf(stderr, "quake-flood: %s\n", what);
     exit(1);
+}
+
+static void say(const char *line) {
+    puts(line);
+    fflush(stdout);
 }
 
 static void device_start(uint16_t id, struct rte_mempool *pool) {
@@ -91,8 +96,7 @@ static void flood(struct rte_mempool *pool) {
     uint64_t sent[RTE_MAX_ETHPORTS] = {0};
     while (!all_sent(sent))
         one_round(sent, pool);
-    puts("flooding");
-    fflush(stdout);
+    say("flooding");
     for (;;)
         one_round(sent, pool);
 }
@@ -103,6 +107,7 @@ int main(int argc, char **argv) {
     struct rte_mempool *pool = rte_pktmbuf_pool_create("packets", POOL, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
     if (!pool)
         die("no memory for packets: -m 32 is enough");
+    say("starting");
     uint16_t id;
     RTE_ETH_FOREACH_DEV(id)
     device_start(id, pool);

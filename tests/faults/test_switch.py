@@ -32,11 +32,13 @@ def test_clients_that_die_take_nothing_along(life: Life, tmp_path: Path, table: 
     """Eight clients at a time, of memif and vhost-user ports, are killed; two other ports forward on."""
     with quake.running(tmp_path) as switch:
         process, started = switch.process(), time.monotonic()
-        crowd = Crowd(switch)
-        with Witness(switch) as witness:
+        crowd, witness = Crowd(switch), Witness(switch)
+        held = switch.descriptors()
+        with witness:
             killed = crowd.live_and_die(life, CLIENTS)
             assert switch.process() == process, switch.log()
             witness.sees_more()
+        quake.until(lambda: switch.descriptors() == held)  # it lets go of what the dead gave it
         row = {"fault": f"kill -9 of clients {life.__name__.replace('_', ' ')}", **killed, "crashes": 0}
         row |= {"packets": crowd.packets(), "packets_of_others": witness.packets, "silence_s": witness.silence_s}
         table.add(row | {"seconds": round(time.monotonic() - started, 1)})

@@ -42,6 +42,10 @@ class Switch:
         with self._control() as channel:
             return int(struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
 
+    def descriptors(self) -> int:
+        """How many files its process holds open."""
+        return len(os.listdir(f"/proc/{self.process()}/fd"))
+
     def add_rules(self, *rules: str) -> None:
         command = ["ovs-ofctl", "-O", "OpenFlow13", "add-flows", f"unix:{self.home}/openflow", "-"]
         subprocess.run(command, input="\n".join(rules) + "\n", text=True, check=True, capture_output=True)
