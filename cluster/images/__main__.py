@@ -151,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m cluster.images", description="Images without a container engine.")
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("build", help="write build/images/<name>.tar for each image that changed")
-    command.add_argument("names", nargs="*", metavar="NAME", help="images to build (default: all that the chart deploys)")
+    command.add_argument("names", nargs="*", metavar="NAME", help="which to build (default: what the chart deploys)")
     command.add_argument("--refresh", action="store_true", help="take today's Debian packages, not the cached ones")
     command.set_defaults(run=_build)
     command = commands.add_parser("list", help="print the reference of every image")
