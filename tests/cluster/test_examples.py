@@ -1,4 +1,7 @@
-"""Everything in examples/ for real: applied as it is, Ready, its data and commands seen by the tenant's own client."""
+"""Every example of manifests for real: applied as it is, Ready, its data and commands seen by the tenant's own client.
+
+examples/placement is for the command line, not for the cluster: tests/unit/placement runs it.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,7 +15,8 @@ from tests.support.system import ROOT, System
 
 pytestmark = pytest.mark.cluster
 
-FOLDERS = sorted(path for path in (ROOT / "examples").iterdir() if path.is_dir())
+MANIFESTS = (path for path in (ROOT / "examples").glob("*/*.yaml") if "apiVersion:" in path.read_text())
+FOLDERS = sorted({path.parent for path in MANIFESTS})
 
 
 def _objects(kind: str, folders: Sequence[Path] = FOLDERS) -> Iterator[dict[str, Any]]:
