@@ -8,6 +8,7 @@ code then is 1.
 import argparse
 import importlib
 import signal
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ def main(bench: str, rows: Mapping[int, tuple[str, str]]) -> int:
     parser.add_argument("--row", type=int, choices=sorted(rows), help="only this row")
     parser.add_argument("--quick", action="store_true", help="at most two minutes a row")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # rows clean up whatever ends them
     limit, failed = QUICK_LIMIT_S if options.quick else LIMIT_S, False
     for row in [options.row] if options.row else sorted(rows):
         module, title = rows[row]
