@@ -130,8 +130,16 @@ def quake(devices: Sequence[str], *, options: Sequence[str] = (), mbufs: int = 6
             _await(Path(control).exists, "quake's control socket")
             switch = Quake("quake", process.pid, f"unix:{listen}", control)
             for number, devargs in enumerate(devices, start=1):
-                switch.ctl("port-add", f"p{number}", "dpdk", f"number={number}", f"devargs={devargs}")
+                switch.ctl("port-add", f"p{number}", *_port(devargs), f"number={number}")
             yield switch
+
+
+def _port(devargs: str) -> tuple[str, ...]:
+    """The port for a device: vhost-user is a type of its own, which can wait for packets; any other is DPDK's."""
+    if devargs.startswith("net_vhost"):
+        socket_path = devargs.partition("iface=")[2].partition(",")[0]
+        return "vhost-user", f"socket={socket_path}", "role=client"
+    return "dpdk", f"devargs={devargs}"
 
 
 BUILD = Path("build/switch")
