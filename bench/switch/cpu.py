@@ -23,8 +23,3 @@ def find_thread(pid: int, name: str) -> Thread:
         if comm.startswith(name):
             return Thread(pid, tid)
     raise LookupError(f"process {pid} has no thread {name!r}; it has {sorted(set(names.values()))}")
-
-
-def process_cpu_ns(pid: int) -> int:
-    """Nanoseconds that all threads of `pid` have run."""
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir())

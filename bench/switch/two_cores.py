@@ -23,7 +23,6 @@ from bench.switch.traffic import exact_l2, write_pcap
 FLOWS, SIZE = 256, 64
 LINE_RATE = 14_880_952  # packets/s of 64 bytes at 10 Gb/s
 WARM_S = 6.0  # the switch connects, and OVS fills its caches
-GENERATOR_HUGEPAGES = 400
 
 Open = Callable[[Sequence[str]], contextlib.AbstractContextManager[Switch]]
 

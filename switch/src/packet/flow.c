@@ -255,10 +255,6 @@ bool match_covers(const struct match *wide, const struct match *narrow) {
     return true;
 }
 
-bool match_equal(const struct match *a, const struct match *b) {
-    return !memcmp(a, b, sizeof *a);
-}
-
 bool match_overlaps(const struct match *a, const struct match *b) {
     for (unsigned i = 0; i < FLOW_WORDS; i++) {
         if ((a->value.word[i] ^ b->value.word[i]) & a->mask.word[i] & b->mask.word[i]) {

@@ -114,7 +114,6 @@ void flow_extract(const struct rte_mbuf *packet, uint32_t in_port, uint32_t in_p
 
 /* Pieces of matches. */
 bool match_covers(const struct match *wide, const struct match *narrow); /* every packet of `narrow` is in `wide` */
-bool match_equal(const struct match *a, const struct match *b);
 bool match_overlaps(const struct match *a, const struct match *b); /* some packet is in both */
 
 #endif

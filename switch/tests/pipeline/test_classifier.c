@@ -154,7 +154,7 @@ static unsigned add_random(struct bed *bed, const struct trial *trial, struct re
     struct action action = output_to(1 + pick(BED_PORTS));
     bed_add(bed, 0, priority, &match, &action, 1);
     for (unsigned i = 0; i < n; i++) {
-        if (rules[i].priority == priority && match_equal(&rules[i].match, &match)) {
+        if (rules[i].priority == priority && !memcmp(&rules[i].match, &match, sizeof match)) {
             return n;
         }
     }

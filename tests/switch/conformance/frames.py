@@ -136,4 +136,4 @@ def arp_packet(opcode: int = 1, *, eth_layer: Any = None, **fields: Any) -> byte
 
 PLAIN = frame(eth(0x1234), PAYLOAD)
 UDP4, TCP4, SCTP4 = over4(17), over4(6), over4(132)
-UDP6, TCP6, SCTP6 = over6(17), over6(6), over6(132)
+UDP6, TCP6 = over6(17), over6(6)

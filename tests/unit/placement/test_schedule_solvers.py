@@ -3,14 +3,13 @@
 import pytest
 
 from tephra.placement.schedule.metrics import figures
-from tephra.placement.schedule.model import Edge, Platform, Task, Workflow
+from tephra.placement.schedule.model import Edge, Task, Workflow
 from tephra.placement.schedule.result import Fetch
 from tephra.placement.schedule.solve import PLANNERS, SOLVERS, schedule
 from tests.support.workflows import platform, problem_of, runs, valid
 
 SECOND = 1_000_000
 IMAGE = 125_000_000  # one second at 1 Gbit/s
-Given = tuple[Workflow, Platform]
 
 
 def fork(width: int, work: int = 2_000) -> Workflow:

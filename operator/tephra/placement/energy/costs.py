@@ -1,8 +1,7 @@
 """What a node costs in watts and joules: power curves, switching off and on, and migrating.
 
 Curves are :class:`tephra.placement.model.PowerCurve`. Where one comes from is ranked: measured by the node's
-controller, else the SPECpower row of its kind (:func:`specpower`), else :data:`TYPICAL`. Used by
-:mod:`tephra.placement.energy.consolidate`.
+controller, else the SPECpower row of its kind (:func:`specpower`). Used by :mod:`tephra.placement.energy.consolidate`.
 
 Units: watts, joules, seconds, MiB, Mbit/s.
 """
@@ -13,9 +12,6 @@ from dataclasses import dataclass
 
 from tephra.placement import values
 from tephra.placement.model import PowerCurve
-
-# Idle is 0.2 of full power, the median of SPECpower_ssj2008 results since 2014; 300 W at full load is our assumption.
-TYPICAL = PowerCurve(((0.0, 60.0), (1.0, 300.0)))
 
 
 def specpower(watts: Sequence[float]) -> PowerCurve:
@@ -30,12 +26,11 @@ class Switching:
     """What it costs to switch a node off and on again."""
 
     off_watts: float = 8.0  # the board controller, so that the node can be woken
-    boot_s: float = 120.0
     boot_joules: float = 20_000.0
     shutdown_joules: float = 3_000.0
 
     def __post_init__(self) -> None:
-        for field in ("off_watts", "boot_s", "boot_joules", "shutdown_joules"):
+        for field in ("off_watts", "boot_joules", "shutdown_joules"):
             values.number("Switching", field, getattr(self, field))
 
     def break_even_s(self, idle_watts: float) -> float:
