@@ -24,6 +24,7 @@
 
 enum conn_state { CONN_BACKOFF, CONN_CONNECTING, CONN_HELLO, CONN_UP };
 
+struct acceptor;
 struct bundle;
 struct lookup;
 LIST_HEAD(bundle_list, bundle);
@@ -80,8 +81,7 @@ struct controller {
     struct of *of;
     char *text;
     struct target target;
-    int listener; /* passive: -1 while it cannot listen */
-    struct loop_fd *listener_fd;
+    struct acceptor *acceptor; /* passive, and it could listen */
     unsigned n_accepted; /* connections that came and are still there */
     char last_error[160];
 };

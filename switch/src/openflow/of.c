@@ -1,14 +1,13 @@
 #include "of.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
+#include "../base/acceptor.h"
 #include "../base/log.h"
 #include "conn.h"
 
@@ -67,23 +66,20 @@ static void controller_adopt(struct controller *controller, struct stream *strea
     conn_adopt(conn_create(controller, NULL, 0), stream, peer);
 }
 
-static void controller_accept(void *aux, uint32_t events) {
+static void controller_came(void *aux, int fd) {
     struct controller *controller = aux;
-    SSL_CTX *tls = controller->target.tls ? controller->of->tls : NULL;
     struct stream stream;
     char peer[64];
-    (void) events;
-    while (!stream_accept(&stream, controller->listener, tls, peer, sizeof peer))
+    if (!stream_adopt(&stream, fd, controller->target.tls ? controller->of->tls : NULL, peer, sizeof peer))
         controller_adopt(controller, &stream, peer);
 }
 
 static const char *controller_listen(struct controller *controller) {
-    controller->listener = stream_listen(&controller->target);
-    if (controller->listener < 0)
+    int fd = stream_listen(&controller->target);
+    if (fd < 0)
         return of_say(controller->of, "%s: cannot listen: %s; choose a free port or path", controller->text,
-                      strerror(-controller->listener));
-    controller->listener_fd =
-        loop_fd_add(controller->of->loop, controller->listener, EPOLLIN, controller_accept, controller);
+                      strerror(-fd));
+    controller->acceptor = acceptor_create(controller->of->loop, fd, controller->text, controller_came, controller);
     return NULL;
 }
 
@@ -102,9 +98,8 @@ static void controller_destroy(struct controller *controller) {
             conn_destroy(conn);
         conn = next;
     }
-    if (controller->listener_fd) {
-        loop_fd_remove(controller->listener_fd);
-        close(controller->listener);
+    if (controller->acceptor) {
+        acceptor_destroy(controller->acceptor);
         if (controller->target.address.ss_family == AF_UNIX)
             unlink(strchr(controller->text, ':') + 1);
     }

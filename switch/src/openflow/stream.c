@@ -84,14 +84,12 @@ static void peer_name(const struct sockaddr_storage *address, char *text, size_t
     }
 }
 
-int stream_accept(struct stream *stream, int listener, SSL_CTX *tls, char *peer, size_t peer_size) {
+int stream_adopt(struct stream *stream, int fd, SSL_CTX *tls, char *peer, size_t peer_size) {
     struct sockaddr_storage address = {0};
     socklen_t len = sizeof address;
-    *stream = (struct stream){.fd = -1};
-    stream->fd = accept4(listener, (struct sockaddr *) &address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (stream->fd < 0)
-        return -errno;
-    stream_no_delay(stream->fd, address.ss_family);
+    *stream = (struct stream){.fd = fd};
+    getpeername(fd, (struct sockaddr *) &address, &len);
+    stream_no_delay(fd, address.ss_family);
     peer_name(&address, peer, peer_size);
     return tls ? stream_ssl(stream, tls, true) : 0;
 }

@@ -33,7 +33,8 @@ struct stream {
 int stream_connect(struct stream *stream, const struct target *target, SSL_CTX *tls);
 int stream_connect_result(const struct stream *stream); /* once writable: 0 or why it failed */
 int stream_listen(const struct target *target);         /* a listening descriptor */
-int stream_accept(struct stream *stream, int listener, SSL_CTX *tls, char *peer, size_t peer_size);
+/* Takes over `fd`, which came to a listener; `peer` is to hold the name of who that is. */
+int stream_adopt(struct stream *stream, int fd, SSL_CTX *tls, char *peer, size_t peer_size);
 
 ssize_t stream_read(struct stream *stream, void *data, size_t size); /* 0: the peer has closed */
 ssize_t stream_write(struct stream *stream, const void *data, size_t size);

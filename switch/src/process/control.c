@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -11,28 +10,17 @@
 
 #include "../base/buf.h"
 #include "../base/error.h"
-#include "../base/loop.h"
+#include "clients.h"
 #include "commands.h"
 #include "quake.h"
 
 #define MAX_LINE (1 << 20)
 #define MAX_CLIENTS 64
 
-struct client {
-    struct control *control;
-    struct client *next;
-    int fd;
-    struct loop_fd *watch;
-    struct buf in, out;
-};
-
 struct control {
     struct quake *quake;
     char path[sizeof((struct sockaddr_un *) 0)->sun_path];
-    int fd;
-    struct loop_fd *watch;
-    struct client *clients;
-    unsigned n_clients;
+    struct clients *clients;
 };
 
 /* ---- Requests ---- */
@@ -62,81 +50,25 @@ json_t *control_answer(struct quake *quake, const char *line, size_t length) {
     return answer;
 }
 
-/* ---- Connections ---- */
+/* ---- The socket ---- */
 
-static void client_close(struct client *client) {
-    struct client **link = &client->control->clients;
-    while (*link != client)
-        link = &(*link)->next;
-    *link = client->next;
-    client->control->n_clients--;
-    loop_fd_remove(client->watch);
-    close(client->fd);
-    buf_free(&client->in);
-    buf_free(&client->out);
-    free(client);
-}
-
-/* False when the client is gone. */
-static bool flush(struct client *client) {
-    while (buf_len(&client->out)) {
-        ssize_t n = send(client->fd, buf_data(&client->out), buf_len(&client->out), MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0 && errno != EAGAIN && errno != EINTR)
-            return false;
-        if (n < 0)
-            break;
-        buf_pull(&client->out, (size_t) n);
-    }
-    loop_fd_events(client->watch, buf_len(&client->out) ? EPOLLOUT : EPOLLIN); /* answers go out before more comes in */
-    return true;
-}
-
-static void answer_lines(struct client *client) {
+static void answer_lines(void *aux, struct buf *in, struct buf *out) {
+    const struct control *control = aux;
     const uint8_t *end;
-    while (buf_len(&client->in) && (end = memchr(buf_data(&client->in), '\n', buf_len(&client->in)))) {
-        size_t length = (size_t) (end - buf_data(&client->in));
-        json_t *answer = control_answer(client->control->quake, (const char *) buf_data(&client->in), length);
+    while (buf_len(in) && (end = memchr(buf_data(in), '\n', buf_len(in)))) {
+        size_t length = (size_t) (end - buf_data(in));
+        json_t *answer = control_answer(control->quake, (const char *) buf_data(in), length);
         char *text = json_dumps(answer, JSON_COMPACT);
-        buf_put(&client->out, text, strlen(text));
-        buf_put(&client->out, "\n", 1);
+        buf_put(out, text, strlen(text));
+        buf_put(out, "\n", 1);
         free(text);
         json_decref(answer);
-        buf_pull(&client->in, length + 1);
+        buf_pull(in, length + 1);
     }
 }
 
-static void client_ready(void *aux, uint32_t events) {
-    struct client *client = aux;
-    if (events & EPOLLIN || !(events & EPOLLOUT)) {
-        char data[16384];
-        ssize_t n = recv(client->fd, data, sizeof data, MSG_DONTWAIT);
-        if (!n || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-            client_close(client);
-            return;
-        }
-        buf_put(&client->in, data, n > 0 ? (size_t) n : 0);
-        answer_lines(client);
-    }
-    if (!flush(client) || buf_len(&client->in) > MAX_LINE)
-        client_close(client);
-}
-
-static void client_waits(void *aux, uint32_t events) {
-    (void) events;
-    struct control *control = aux;
-    int fd = accept4(control->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0)
-        return;
-    if (control->n_clients == MAX_CLIENTS) {
-        close(fd);
-        return;
-    }
-    struct client *client = xzalloc(sizeof *client);
-    *client = (struct client){.control = control, .next = control->clients, .fd = fd};
-    client->watch = loop_fd_add(control->quake->loop, fd, EPOLLIN, client_ready, client);
-    control->clients = client;
-    control->n_clients++;
-}
+static const struct clients_kind PEOPLE = {
+    .name = "control", .most = MAX_CLIENTS, .longest = MAX_LINE, .take = answer_lines};
 
 char *control_open(struct quake *quake, const char *path, struct control **result) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -157,20 +89,15 @@ char *control_open(struct quake *quake, const char *path, struct control **resul
         return error;
     }
     struct control *control = xzalloc(sizeof *control);
-    *control = (struct control){.quake = quake, .fd = fd};
+    control->quake = quake;
     snprintf(control->path, sizeof control->path, "%s", path);
-    control->watch = loop_fd_add(quake->loop, fd, EPOLLIN, client_waits, control);
+    control->clients = clients_create(quake->loop, fd, &PEOPLE, control);
     *result = control;
     return NULL;
 }
 
 void control_close(struct control *control) {
-    for (struct client *client = control->clients, *next; client; client = next) {
-        next = client->next;
-        client_close(client);
-    }
-    loop_fd_remove(control->watch);
-    close(control->fd);
+    clients_destroy(control->clients);
     unlink(control->path);
     free(control);
 }

@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,27 +14,17 @@
 #include "../base/buf.h"
 #include "../base/error.h"
 #include "../base/loop.h"
+#include "clients.h"
 #include "quake.h"
 
 #define MAX_REQUEST 8192
 #define MAX_SCRAPERS 16
 #define PATIENCE_MS 1000 /* a worker that made no round for as long is not alive */
 
-struct scraper {
-    struct exporter *exporter;
-    struct scraper *next;
-    int fd;
-    struct loop_fd *watch;
-    struct buf in, out;
-};
-
 struct exporter {
     struct quake *quake;
-    int fd;
-    struct loop_fd *watch;
+    struct clients *scrapers;
     struct loop_timer *look;
-    struct scraper *scrapers;
-    unsigned n_scrapers;
     uint64_t rounds[DP_MAX_WORKERS]; /* at the last look */
     bool alive;
 };
@@ -188,66 +177,16 @@ static void respond(struct exporter *exporter, const char *request, struct buf *
     buf_free(&body);
 }
 
-static void scraper_close(struct scraper *scraper) {
-    struct scraper **link = &scraper->exporter->scrapers;
-    while (*link != scraper)
-        link = &(*link)->next;
-    *link = scraper->next;
-    scraper->exporter->n_scrapers--;
-    loop_fd_remove(scraper->watch);
-    close(scraper->fd);
-    buf_free(&scraper->in);
-    buf_free(&scraper->out);
-    free(scraper);
+static void take_request(void *aux, struct buf *in, struct buf *out) {
+    buf_put(in, "", 1);
+    const char *text = (const char *) buf_data(in);
+    if (strstr(text, "\r\n\r\n") || strstr(text, "\n\n"))
+        respond(aux, text, out);
+    in->end--;
 }
 
-/* False when the request is not all there yet. */
-static bool take_request(struct scraper *scraper) {
-    buf_put(&scraper->in, "", 1);
-    const char *text = (const char *) buf_data(&scraper->in);
-    bool complete = strstr(text, "\r\n\r\n") || strstr(text, "\n\n");
-    if (complete)
-        respond(scraper->exporter, text, &scraper->out);
-    scraper->in.end--;
-    return complete;
-}
-
-static void scraper_ready(void *aux, uint32_t events) {
-    struct scraper *scraper = aux;
-    if (!buf_len(&scraper->out)) {
-        char data[2048];
-        ssize_t n = recv(scraper->fd, data, sizeof data, MSG_DONTWAIT);
-        if (n <= 0 || buf_len(&scraper->in) > MAX_REQUEST) {
-            scraper_close(scraper);
-            return;
-        }
-        buf_put(&scraper->in, data, (size_t) n);
-        if (!take_request(scraper))
-            return;
-        loop_fd_events(scraper->watch, EPOLLOUT);
-    }
-    (void) events;
-    ssize_t n = send(scraper->fd, buf_data(&scraper->out), buf_len(&scraper->out), MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n > 0)
-        buf_pull(&scraper->out, (size_t) n);
-    if (!buf_len(&scraper->out) || (n < 0 && errno != EAGAIN))
-        scraper_close(scraper);
-}
-
-static void scraper_waits(void *aux, uint32_t events) {
-    (void) events;
-    struct exporter *exporter = aux;
-    int fd = accept4(exporter->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0)
-        return;
-    if (exporter->n_scrapers == MAX_SCRAPERS)
-        scraper_close(exporter->scrapers);
-    struct scraper *scraper = xzalloc(sizeof *scraper);
-    *scraper = (struct scraper){.exporter = exporter, .next = exporter->scrapers, .fd = fd};
-    scraper->watch = loop_fd_add(exporter->quake->loop, fd, EPOLLIN, scraper_ready, scraper);
-    exporter->scrapers = scraper;
-    exporter->n_scrapers++;
-}
+static const struct clients_kind SCRAPERS = {
+    .name = "metrics", .most = MAX_SCRAPERS, .longest = MAX_REQUEST, .once = true, .take = take_request};
 
 static int listen_at(const char *host, const char *port, char **error) {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICHOST};
@@ -280,20 +219,15 @@ char *exporter_open(struct quake *quake, const char *address, struct exporter **
     if (fd < 0)
         return error;
     struct exporter *exporter = xzalloc(sizeof *exporter);
-    *exporter = (struct exporter){.quake = quake, .fd = fd, .alive = true};
-    exporter->watch = loop_fd_add(quake->loop, fd, EPOLLIN, scraper_waits, exporter);
+    *exporter = (struct exporter){.quake = quake, .alive = true};
+    exporter->scrapers = clients_create(quake->loop, fd, &SCRAPERS, exporter);
     exporter->look = loop_timer_add(quake->loop, loop_now_ms() + PATIENCE_MS, look, exporter);
     *result = exporter;
     return NULL;
 }
 
 void exporter_close(struct exporter *exporter) {
-    for (struct scraper *scraper = exporter->scrapers, *next; scraper; scraper = next) {
-        next = scraper->next;
-        scraper_close(scraper);
-    }
+    clients_destroy(exporter->scrapers);
     loop_timer_remove(exporter->look);
-    loop_fd_remove(exporter->watch);
-    close(exporter->fd);
     free(exporter);
 }
