@@ -1,4 +1,4 @@
-/* VXLAN (RFC 7348) over another port of the switch; see vxlan.c. */
+/* VXLAN (RFC 7348) over another port of the switch; see vxlan.c, vxlan_path.c. */
 #ifndef QUAKE_PORTS_VXLAN_H
 #define QUAKE_PORTS_VXLAN_H 1
 
