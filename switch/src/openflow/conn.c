@@ -94,6 +94,7 @@ static void conn_close(struct conn *conn, const char *reason) {
                 conn->state == CONN_UP ? " lost" : " failed", reason);
     snprintf(conn->last_error, sizeof conn->last_error, "%s", reason);
     snprintf(conn->controller->last_error, sizeof conn->controller->last_error, "%s", reason);
+    conn->attempt += conn->state != CONN_UP;
     if (conn->main == conn)
         conn_close_auxiliaries(conn);
     if (conn->controller->target.passive) {
@@ -124,9 +125,9 @@ static void conn_greet(struct conn *conn) {
     conn_flush(conn);
 }
 
-/* To an address that is known. */
-static void conn_call(struct conn *conn, const struct target *target) {
-    int error = stream_connect(&conn->stream, target, target->tls ? conn->of->tls : NULL);
+/* To the address that is known now. */
+static void conn_call(struct conn *conn) {
+    int error = stream_connect(&conn->stream, &conn->at, conn->at.tls ? conn->of->tls : NULL);
     if (error)
         conn_close(conn, strerror(-error));
     else
@@ -135,14 +136,13 @@ static void conn_call(struct conn *conn, const struct target *target) {
 
 static void conn_name_known(void *aux, uint32_t events) {
     struct conn *conn = aux;
-    struct target target;
     (void) events;
-    const char *why = lookup_result(conn->lookup, &target);
+    const char *why = lookup_result(conn->lookup, conn->attempt, &conn->at);
     conn_drop_lookup(conn);
     if (why)
         conn_close(conn, why);
     else
-        conn_call(conn, &target);
+        conn_call(conn);
 }
 
 static void conn_look_up(struct conn *conn) {
@@ -157,8 +157,9 @@ void conn_start(struct conn *conn) {
     snprintf(conn->peer, sizeof conn->peer, "%.63s", conn->controller->text);
     conn->state = CONN_CONNECTING;
     loop_timer_set(conn->timer, loop_now_ms() + CONNECT_TIMEOUT_MS);
-    if (conn->controller->target.address_len)
-        conn_call(conn, &conn->controller->target);
+    conn->at = conn->main == conn ? conn->controller->target : conn->main->at;
+    if (conn->at.address_len)
+        conn_call(conn);
     else
         conn_look_up(conn);
 }

@@ -51,6 +51,8 @@ struct conn {
     uint32_t watched;      /* epoll's events for `fd` */
     struct lookup *lookup; /* of the target's name, before there is a stream */
     struct loop_fd *lookup_fd;
+    struct target at;         /* active: where it goes; its auxiliary connections go there too */
+    unsigned attempt;         /* failures so far: a name's addresses are tried in turn */
     struct loop_timer *timer; /* backoff, connecting and keep-alive: one at a time */
     const char *close_reason; /* not NULL: to be closed when the message at hand is done */
     unsigned backoff_ms;

@@ -16,26 +16,23 @@ struct lookup {
     int done;           /* an eventfd */
     int error;          /* EAI_* */
     struct target target;
+    struct addrinfo *found;
 };
 
 static void lookup_drop(struct lookup *lookup) {
     if (atomic_fetch_sub(&lookup->holders, 1) > 1)
         return;
     close(lookup->done);
+    if (lookup->found)
+        freeaddrinfo(lookup->found);
     free(lookup);
 }
 
 static void *resolve(void *aux) {
     struct lookup *lookup = aux;
-    struct target *target = &lookup->target;
-    struct addrinfo hints = {.ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG, .ai_socktype = SOCK_STREAM}, *found = NULL;
+    struct addrinfo hints = {.ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG, .ai_socktype = SOCK_STREAM};
     const uint64_t one = 1;
-    lookup->error = getaddrinfo(target->host, target->port, &hints, &found);
-    if (!lookup->error) {
-        memcpy(&target->address, found->ai_addr, found->ai_addrlen);
-        target->address_len = found->ai_addrlen;
-        freeaddrinfo(found);
-    }
+    lookup->error = getaddrinfo(lookup->target.host, lookup->target.port, &hints, &lookup->found);
     if (write(lookup->done, &one, sizeof one) < 0)
         lookup->error = EAI_SYSTEM;
     lookup_drop(lookup);
@@ -72,10 +69,22 @@ int lookup_fd(const struct lookup *lookup) {
     return lookup->done;
 }
 
-const char *lookup_result(const struct lookup *lookup, struct target *target) {
+static unsigned count(const struct addrinfo *found) {
+    unsigned n = 0;
+    for (; found; found = found->ai_next)
+        n++;
+    return n;
+}
+
+const char *lookup_result(const struct lookup *lookup, unsigned attempt, struct target *target) {
     if (lookup->error)
         return gai_strerror(lookup->error);
+    const struct addrinfo *address = lookup->found;
+    for (unsigned i = attempt % count(address); i; i--)
+        address = address->ai_next;
     *target = lookup->target;
+    memcpy(&target->address, address->ai_addr, address->ai_addrlen);
+    target->address_len = address->ai_addrlen;
     return NULL;
 }
 

@@ -2,6 +2,7 @@
  */
 #include "rig.h"
 
+#include <netdb.h>
 #include <netinet/in.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
@@ -254,23 +255,59 @@ static void too_many_are_turned_away(void **state) {
         client_close(clients[i]);
 }
 
-/* A host by its name: looked up beside the loop, then called. */
-static void names_are_looked_up(void **state) {
-    struct rig *rig = *state;
+static struct listener listen_at_loopback(struct rig *rig) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof address;
     struct listener listener = {.rig = rig, .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     assert_int_equal(bind(listener.fd, (struct sockaddr *) &address, sizeof address), 0);
     assert_int_equal(listen(listener.fd, 8), 0);
     getsockname(listener.fd, (struct sockaddr *) &address, &len);
-    listener.watch = loop_fd_add(rig->loop, listener.fd, EPOLLIN, someone_calls, &listener);
     snprintf(listener.target, sizeof listener.target, "tcp:localhost:%u", ntohs(address.sin_port));
+    return listener;
+}
+
+/* A host by its name: looked up beside the loop, then called. */
+static void names_are_looked_up(void **state) {
+    struct rig *rig = *state;
+    struct listener listener = listen_at_loopback(rig);
+    listener.watch = loop_fd_add(rig->loop, listener.fd, EPOLLIN, someone_calls, &listener);
     assert_null(of_controller_add(rig->of, listener.target));
     struct client *client = take_call(&listener);
     expect_silence(client);
     client_close(client);
     assert_null(of_controller_add(rig->of, "tcp:no.such.host.invalid:6653"));    /* it goes on trying */
     assert_null(of_controller_remove(rig->of, "tcp:no.such.host.invalid:6653")); /* while the look-up runs */
+    assert_null(of_controller_remove(rig->of, listener.target));
+    loop_fd_remove(listener.watch);
+    close(listener.fd);
+}
+
+static const char *answers; /* NULL: the resolver is asked */
+
+/* The linker sends calls of getaddrinfo() here (meson.build): hardly a machine has a name of several addresses of which
+ * one is certain not to answer. */
+int __real_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found);
+int __wrap_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found);
+
+int __wrap_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found) {
+    if (!answers || (hints->ai_flags & AI_NUMERICHOST))
+        return __real_getaddrinfo(node, service, hints, found);
+    __real_getaddrinfo(answers, service, hints, found); /* first, and then what the name has */
+    return __real_getaddrinfo(node, service, hints, &(*found)->ai_next);
+}
+
+static void every_address_of_a_name_is_tried(void **state) {
+    struct rig *rig = *state;
+    struct listener listener = listen_at_loopback(rig);
+    listener.watch = loop_fd_add(rig->loop, listener.fd, EPOLLIN, someone_calls, &listener);
+    answers = "127.0.0.2"; /* nobody listens there */
+    assert_null(of_controller_add(rig->of, listener.target));
+    for (int i = 0; i < 2; i++) {
+        struct client *client = take_call(&listener);
+        expect_silence(client);
+        client_close(client);
+    }
+    answers = NULL;
     assert_null(of_controller_remove(rig->of, listener.target));
     loop_fd_remove(listener.watch);
     close(listener.fd);
@@ -403,6 +440,7 @@ int main(void) {
         TEST(packet_ins_ride_auxiliary_connections),
         TEST(packet_ins_tell_their_context),
         TEST(names_are_looked_up),
+        TEST(every_address_of_a_name_is_tried),
         TEST(silence_is_asked_about_and_then_ended),
         TEST(who_takes_no_answers_is_left),
         TEST(too_many_are_turned_away),
