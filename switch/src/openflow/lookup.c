@@ -69,19 +69,12 @@ int lookup_fd(const struct lookup *lookup) {
     return lookup->done;
 }
 
-static unsigned count(const struct addrinfo *found) {
-    unsigned n = 0;
-    for (; found; found = found->ai_next)
-        n++;
-    return n;
-}
-
 const char *lookup_result(const struct lookup *lookup, unsigned attempt, struct target *target) {
     if (lookup->error)
         return gai_strerror(lookup->error);
     const struct addrinfo *address = lookup->found;
-    for (unsigned i = attempt % count(address); i; i--)
-        address = address->ai_next;
+    for (; attempt; attempt--)
+        address = address->ai_next ? address->ai_next : lookup->found;
     *target = lookup->target;
     memcpy(&target->address, address->ai_addr, address->ai_addrlen);
     target->address_len = address->ai_addrlen;
