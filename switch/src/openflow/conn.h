@@ -156,6 +156,10 @@ ofperr packet_out_decode(struct of *of, const struct ofp_header *message, size_t
 void packet_out_send(struct of *of, const struct packet_out *out);
 void of_accepted(struct of *of, const struct ofp_header *message, size_t len);
 
+/* ---- events.c ---- */
+/* What messages tell of a rule's counts: all ones is what is not counted (sections 5.8 and 7.3.4.1). */
+struct dp_counter flow_counter(const struct dp_flow *flow, uint16_t flags);
+
 /* ---- bundle.c ---- */
 handler handle_bundle_control, handle_bundle_add;
 void bundles_discard(struct conn *conn);

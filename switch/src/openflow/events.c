@@ -83,7 +83,17 @@ void of_packet_in(void *aux, const struct dp_packet_in *event) {
 
 /* ---- Flow removed ---- */
 
-static void put_flow_removed(struct conn *conn, const struct dp_flow_view *flow, enum dp_removed_reason reason) {
+struct dp_counter flow_counter(const struct dp_flow *flow, uint16_t flags) {
+    struct dp_counter counter = dp_flow_counter(flow);
+    if (flags & OFPFF_NO_PKT_COUNTS)
+        counter.packets = UINT64_MAX;
+    if (flags & OFPFF_NO_BYT_COUNTS)
+        counter.bytes = UINT64_MAX;
+    return counter;
+}
+
+static void put_flow_removed(struct conn *conn, const struct dp_flow_view *flow, struct dp_counter counter,
+                             enum dp_removed_reason reason) {
     size_t start = conn_message_begin(conn, OFPT_FLOW_REMOVED, 0, sizeof(struct ofp_flow_removed));
     struct ofp_flow_removed *wire = conn_at(conn, start);
     wire->cookie = htobe64(flow->cookie);
@@ -94,8 +104,8 @@ static void put_flow_removed(struct conn *conn, const struct dp_flow_view *flow,
     wire->duration_nsec = htobe32((uint32_t) (flow->age_ns % 1000000000));
     wire->idle_timeout = htobe16(flow->idle_timeout);
     wire->hard_timeout = htobe16(flow->hard_timeout);
-    wire->packet_count = htobe64(flow->counter.packets);
-    wire->byte_count = htobe64(flow->counter.bytes);
+    wire->packet_count = htobe64(counter.packets);
+    wire->byte_count = htobe64(counter.bytes);
     oxm_encode_match(&conn->out, flow->match);
     conn_message_end(conn, start);
 }
@@ -120,7 +130,7 @@ void of_flow_removed(void *aux, const struct dp_flow *flow, enum dp_removed_reas
     LIST_FOREACH (conn, &of->conns, link) {
         if (!wants(conn, conn->flow_removed_mask, reason))
             continue;
-        put_flow_removed(conn, &view, reason);
+        put_flow_removed(conn, &view, flow_counter(flow, view.flags), reason);
         send_soon(conn);
     }
 }

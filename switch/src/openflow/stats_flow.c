@@ -28,6 +28,7 @@ static bool put_flow(void *aux, const struct dp_flow *flow) {
     struct reply *reply = aux;
     struct dp_flow_view view;
     dp_flow_view(flow, &view);
+    struct dp_counter counter = flow_counter(flow, view.flags);
     size_t entry = reply_entry_begin(reply, sizeof(struct ofp_flow_stats));
     oxm_encode_match(reply->out, view.match);
     instructions_encode(reply->out, view.instructions);
@@ -41,8 +42,8 @@ static bool put_flow(void *aux, const struct dp_flow *flow) {
     wire->hard_timeout = htobe16(view.hard_timeout);
     wire->flags = htobe16(view.flags);
     wire->cookie = htobe64(view.cookie);
-    wire->packet_count = htobe64(view.counter.packets);
-    wire->byte_count = htobe64(view.counter.bytes);
+    wire->packet_count = htobe64(counter.packets);
+    wire->byte_count = htobe64(counter.bytes);
     reply_entry_end(reply, entry);
     return true;
 }
@@ -61,12 +62,18 @@ struct aggregate {
     uint32_t flows;
 };
 
+/* A sum of which a part is not known is not known. */
+static uint64_t plus(uint64_t sum, uint64_t part) {
+    return sum == UINT64_MAX || part == UINT64_MAX ? UINT64_MAX : sum + part;
+}
+
 static bool add_flow(void *aux, const struct dp_flow *flow) {
     struct aggregate *sum = aux;
     struct dp_flow_view view;
     dp_flow_view(flow, &view);
-    sum->counter.packets += view.counter.packets;
-    sum->counter.bytes += view.counter.bytes;
+    struct dp_counter counter = flow_counter(flow, view.flags);
+    sum->counter.packets = plus(sum->counter.packets, counter.packets);
+    sum->counter.bytes = plus(sum->counter.bytes, counter.bytes);
     sum->flows++;
     return true;
 }

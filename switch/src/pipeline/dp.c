@@ -152,7 +152,6 @@ ofperr dp_port_mod(struct dp_txn *txn, uint32_t port_no, const uint8_t hw_addr[6
 /* ---- Statistics ---- */
 
 void dp_flow_view(const struct dp_flow *flow, struct dp_flow_view *view) {
-    struct dp *dp = flow->shape->dp;
     rule_match(flow, &view->storage);
     view->match = &view->storage;
     view->table_id = flow->table_id;
@@ -164,7 +163,10 @@ void dp_flow_view(const struct dp_flow *flow, struct dp_flow_view *view) {
     view->created_ms = flow->created_ms;
     view->age_ns = (now_ms() - flow->created_ms) * UINT64_C(1000000);
     view->instructions = &flow->program->instructions;
-    view->counter = counter_sum(&dp->counters, flow->counter);
+}
+
+struct dp_counter dp_flow_counter(const struct dp_flow *flow) {
+    return counter_sum(&flow->shape->dp->counters, flow->counter);
 }
 
 struct filtered {

@@ -183,10 +183,10 @@ struct dp_flow_view {
     uint64_t created_ms;
     const struct match *match; /* == &storage: a view is not to be copied */
     const struct instructions *instructions;
-    struct dp_counter counter;
     struct match storage;
 };
 void dp_flow_view(const struct dp_flow *flow, struct dp_flow_view *view);
+struct dp_counter dp_flow_counter(const struct dp_flow *flow); /* summed over the workers, which takes its time */
 
 struct dp_flow_filter {
     uint8_t table_id; /* OFPTT_ALL for all */

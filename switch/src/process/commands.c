@@ -104,11 +104,11 @@ static void append(char *text, const char *format, ...) {
 }
 
 /* A rule as `ovs-ofctl dump-flows` prints it. */
-static void format_rule(char *text, const struct dp_flow_view *view) {
+static void format_rule(char *text, const struct dp_flow_view *view, struct dp_counter counter) {
     *text = '\0';
     append(text, "cookie=0x%llx, duration=%.3fs, table=%u, n_packets=%llu, n_bytes=%llu, ",
            (unsigned long long) view->cookie, (double) view->age_ns / 1e9, view->table_id,
-           (unsigned long long) view->counter.packets, (unsigned long long) view->counter.bytes);
+           (unsigned long long) counter.packets, (unsigned long long) counter.bytes);
     if (view->idle_timeout)
         append(text, "idle_timeout=%u, ", view->idle_timeout);
     if (view->hard_timeout)
@@ -131,10 +131,11 @@ static bool list_flow(void *aux, const struct dp_flow *flow) {
         return false;
     }
     dp_flow_view(flow, &view);
-    format_rule(text, &view);
+    struct dp_counter counter = dp_flow_counter(flow);
+    format_rule(text, &view, counter);
     json_array_append_new(listing->list,
-                          json_pack("{s:s, s:I, s:I}", "rule", text, "packets", (json_int_t) view.counter.packets,
-                                    "bytes", (json_int_t) view.counter.bytes));
+                          json_pack("{s:s, s:I, s:I}", "rule", text, "packets", (json_int_t) counter.packets,
+                                    "bytes", (json_int_t) counter.bytes));
     return true;
 }
 

@@ -47,6 +47,7 @@ CLAUSES: dict[str, str] = {
     "5.7-remark": "a dscp_remark band raises the drop precedence of what is above its rate",
     "5.7-below": "below all bands packets pass unchanged",
     "5.8-required": "entries per table, packets and duration per port, duration per flow, group and meter are counted",
+    "5.8-not-counted": "what is not counted, as the flags NO_PKT_COUNTS and NO_BYT_COUNTS allow, is told as all ones",
     "5.9-write": "Write-Actions merges into the action set",
     "5.9-apply": "Apply-Actions acts at once and leaves the action set alone",
     "5.9-clear": "Clear-Actions empties the action set at once",

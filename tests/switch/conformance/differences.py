@@ -58,6 +58,7 @@ DIFFERENCES: dict[str, Difference] = {
     "test_no_packet_in_for_a_table_miss": Difference(
         "7.2.1", "sends packet-ins of table misses in spite of NO_PACKET_IN"
     ),
+    "test_what_is_not_counted_is_all_ones": Difference("5.8 (optional)", "counts in spite of the flags"),
     "test_version": Difference("7.1", "says nothing to a message of another version"),
     "test_match_type": Difference("7.2.3.1", "refuses with BAD_LEN, not BAD_TYPE"),
     "test_match_fields[short]": Difference("7.2.3.3", "refuses with BAD_FIELD, not BAD_LEN"),

@@ -151,6 +151,26 @@ def test_flow_and_aggregate_statistics(sw: Bed) -> None:
     assert (total.flow_count, total.packet_count, total.byte_count) == (2, 2, len(UDP4) + len(UDP6))
 
 
+@clause("5.8-not-counted")
+def test_what_is_not_counted_is_all_ones(sw: Bed) -> None:
+    told = of.OFPFF_SEND_FLOW_REM
+    sw.install(
+        flow({"in_port": 1, "eth_type": 0x0800}, [output(2)], flags=of.OFPFF_NO_PKT_COUNTS | told),
+        flow({"in_port": 1, "eth_type": 0x86DD}, [output(2)], flags=of.OFPFF_NO_BYT_COUNTS | told),
+    )
+    sw.exchange(1, UDP4, UDP6)
+    unknown = 2**64 - 1
+    v4, v6 = sorted(sw.flow_stats(), key=lambda entry: entry.match["eth_type"])
+    assert (v4.packet_count, v4.byte_count) == (unknown, len(UDP4))
+    assert (v6.packet_count, v6.byte_count) == (1, unknown)
+    request = msg.OFPAggregateStatsRequest(DP, 0, of.OFPTT_ALL, of.OFPP_ANY, of.OFPG_ANY, 0, 0, msg.OFPMatch(in_port=1))
+    total = sw.c.request(request).body
+    assert (total.flow_count, total.packet_count, total.byte_count) == (2, unknown, unknown)
+    sw.install(delete({"in_port": 1, "eth_type": 0x0800}))
+    removed = sw.c.await_event(of.OFPT_FLOW_REMOVED)
+    assert (removed.packet_count, removed.byte_count) == (unknown, len(UDP4))
+
+
 def _encoded(instruction: Any) -> bytes:
     buffer = bytearray()
     instruction.serialize(buffer, 0)
