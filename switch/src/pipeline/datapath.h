@@ -15,6 +15,7 @@
 /* What a worker reads once per batch; replaced as a whole. */
 struct dp_state {
     uint64_t version;
+    uint64_t number; /* each is the successor of one with a lower number */
     struct port_map *ports;
 };
 
@@ -30,6 +31,7 @@ struct dp {
     struct dp_events events;
     struct rcu rcu;
     uint64_t last_version; /* the last that a transaction was given */
+    uint64_t last_walk;    /* along chains of groups */
     struct dp_txn *open;   /* the atomic transaction under way */
     struct ports ports;
     struct shapes shapes;

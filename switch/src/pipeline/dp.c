@@ -29,15 +29,15 @@ void *dp_scratch(struct dp *dp, size_t size) {
 
 /* ---- What workers read once per batch ---- */
 
-static struct dp_state *state_create(uint64_t version, struct port_map *ports) {
+static struct dp_state *state_create(uint64_t version, uint64_t number, struct port_map *ports) {
     struct dp_state *state = xmalloc(sizeof *state);
-    *state = (struct dp_state){version, ports};
+    *state = (struct dp_state){version, number, ports};
     return state;
 }
 
 void dp_publish(struct dp *dp, uint64_t version, struct port_map *ports) {
     struct dp_state *old = dp->state;
-    rcu_set(&dp->state, state_create(version, ports));
+    rcu_set(&dp->state, state_create(version, old->number + 1, ports));
     if (old->ports != ports) {
         rcu_free(&dp->rcu, old->ports);
     }
@@ -70,7 +70,7 @@ struct dp *dp_create(uint64_t datapath_id, const struct dp_events *events) {
         dp->tables[i].dp = dp;
     }
     dp->last_version = FIRST_VERSION;
-    dp->state = state_create(FIRST_VERSION, port_map_create(&dp->ports));
+    dp->state = state_create(FIRST_VERSION, 1, port_map_create(&dp->ports));
     return dp;
 }
 

@@ -1,7 +1,8 @@
 /* Instructions and actions, interpreted for one packet (sections 5.9 to 5.12). See worker.h.
  *
  * An action that ends the packet's way may take it; every other output sends a copy. A packet that was taken has no
- * mbuf any more. */
+ * mbuf any more. Groups that lead to groups multiply copies, so there is an end to them: COPIES_MAX, of one packet by
+ * one rule. */
 #include <string.h>
 
 #include <rte_ether.h>
@@ -21,13 +22,18 @@ static void drop(struct dp_worker *w, struct packet *p) {
     }
 }
 
-/* The packet itself if it may be taken, else a copy; NULL if there is no memory. */
+/* The packet itself if it may be taken, else a copy; NULL if there is no memory, or there were too many. */
 static struct rte_mbuf *take_or_copy(struct dp_worker *w, struct packet *p, bool take) {
     struct rte_mbuf *mbuf = p->mbuf;
     if (take) {
         p->mbuf = NULL;
         return mbuf;
     }
+    if (w->copies == COPIES_MAX) {
+        TRACE(w, "    more than %u copies: dropped", COPIES_MAX);
+        return NULL;
+    }
+    w->copies++;
     return w->trace ? trace_copy(mbuf) : rte_pktmbuf_copy(mbuf, w->pool, 0, UINT32_MAX);
 }
 
@@ -44,7 +50,7 @@ static void output_slot(struct dp_worker *w, struct packet *p, int slot, bool ta
         TRACE(w, "    sent to port %u, %u bytes", ports->port_no[slot], rte_pktmbuf_pkt_len(mbuf));
         worker_send(w, slot, mbuf);
     } else {
-        w->slots[slot].tx_dropped++;
+        relaxed_set(&w->slots[slot].tx_dropped, w->slots[slot].tx_dropped + 1);
     }
 }
 
@@ -225,6 +231,8 @@ static void run_bucket(struct dp_worker *w, struct packet *p, const struct group
     if (copy.mbuf) {
         run_list(w, &copy, bucket->run, bucket->n_run, true, depth);
         drop(w, &copy);
+    } else if (w->in_slot != NO_SLOT) { /* which port it was meant for nobody knows */
+        relaxed_set(&w->slots[w->in_slot].rx_dropped, w->slots[w->in_slot].rx_dropped + 1);
     }
 }
 
@@ -316,6 +324,7 @@ static void write_actions(struct dp_worker *w, struct packet *p, const struct in
 void execute_program(struct dp_worker *w, struct packet *p, const struct program *program) {
     const struct instructions *i = &program->instructions;
     bool ends = !i->has_goto && !i->n_write && (!p->n_set || i->has_clear);
+    w->copies = 0;
     if (i->meter_id) {
         run_meter(w, p, i->meter_id);
     }
@@ -337,6 +346,7 @@ void execute_program(struct dp_worker *w, struct packet *p, const struct program
 
 void execute_list(struct dp_worker *w, struct packet *p, const struct action *actions, unsigned n) {
     p->waits = false;
+    w->copies = 0;
     run_list(w, p, actions, n, true, 0);
     if (!p->waits) {
         drop(w, p);

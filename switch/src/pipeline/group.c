@@ -6,6 +6,7 @@
 
 #include "../base/buf.h"
 #include "../openflow/ofp13.h"
+#include "chain.h"
 #include "txn.h"
 
 /* ---- Action sets ---- */
@@ -40,26 +41,31 @@ unsigned action_set_put(const struct action **set, unsigned n, const struct acti
 
 /* ---- Liveness ---- */
 
+/* Whether the bucket's watched port or group is live; a bucket that watches nothing is. */
+static bool bucket_live(const struct dp *dp, const struct dp_state *state, const struct group_bucket *bucket,
+                        unsigned depth);
+
+/* Live as long as one bucket is. What came out is kept in the group while ports and groups stay as they are. */
 static bool group_live(const struct dp *dp, const struct dp_state *state, uint32_t group_id, unsigned depth) {
-    const struct group *group = (const void *) idmap_find(&dp->groups, group_id, state->version);
-    if (!group || depth >= GROUP_MAX_DEPTH) {
+    struct group *group = (struct group *) idmap_find(&dp->groups, group_id, state->version);
+    if (!group || depth == GROUP_MAX_DEPTH) { /* a chain is too long only while it is being changed */
         return false;
     }
-    for (unsigned i = 0; i < group->n_buckets; i++) {
-        if (group_bucket_live(dp, state, &group->buckets[i], depth + 1)) {
-            return true;
-        }
+    uint64_t known = relaxed_get(&group->liveness);
+    if (known >> 1 == state->number) {
+        return known & 1;
     }
-    return false;
+    bool live = false;
+    for (unsigned i = 0; i < group->n_buckets && !live; i++) {
+        live = bucket_live(dp, state, &group->buckets[i], depth + 1);
+    }
+    relaxed_set(&group->liveness, state->number << 1 | live);
+    return live;
 }
 
-static bool watches(uint32_t id) {
-    return id && id != OFPP_ANY; /* OFPG_ANY is the same number */
-}
-
-bool group_bucket_live(const struct dp *dp, const struct dp_state *state, const struct group_bucket *bucket,
-                       unsigned depth) {
-    bool port = watches(bucket->watch_port), group = watches(bucket->watch_group);
+static bool bucket_live(const struct dp *dp, const struct dp_state *state, const struct group_bucket *bucket,
+                        unsigned depth) {
+    bool port = group_watches(bucket->watch_port), group = group_watches(bucket->watch_group);
     if (!port && !group) {
         return true;
     }
@@ -71,11 +77,11 @@ bool group_bucket_live(const struct dp *dp, const struct dp_state *state, const 
 static int select_bucket(const struct dp *dp, const struct dp_state *state, const struct group *group, uint32_t hash) {
     uint64_t total = 0;
     for (unsigned i = 0; i < group->n_buckets; i++) {
-        total += group_bucket_live(dp, state, &group->buckets[i], 0) ? group->buckets[i].weight : 0;
+        total += bucket_live(dp, state, &group->buckets[i], 0) ? group->buckets[i].weight : 0;
     }
     uint64_t at = (hash * total) >> 32;
     for (unsigned i = 0; i < group->n_buckets && total; i++) {
-        uint64_t weight = group_bucket_live(dp, state, &group->buckets[i], 0) ? group->buckets[i].weight : 0;
+        uint64_t weight = bucket_live(dp, state, &group->buckets[i], 0) ? group->buckets[i].weight : 0;
         if (at < weight) {
             return (int) i;
         }
@@ -89,7 +95,7 @@ int group_choose(const struct dp *dp, const struct dp_state *state, const struct
         return select_bucket(dp, state, group, hash);
     }
     for (unsigned i = 0; i < group->n_buckets; i++) {
-        if (group->type != OFPGT_FF || group_bucket_live(dp, state, &group->buckets[i], 0)) {
+        if (group->type != OFPGT_FF || bucket_live(dp, state, &group->buckets[i], 0)) {
             return (int) i;
         }
     }
@@ -102,25 +108,6 @@ static struct group *alive(const struct dp *dp, uint32_t id) {
     return (struct group *) idmap_alive(&dp->groups, id);
 }
 
-/* Whether the buckets lead to `target` through groups. */
-static bool leads_to(const struct dp *dp, const struct group_bucket *buckets, unsigned n, uint32_t target,
-                     unsigned depth) {
-    for (unsigned i = 0; i < n; i++) {
-        for (unsigned k = 0; k < buckets[i].n_actions; k++) {
-            const struct action *action = &buckets[i].actions[k];
-            if (action->type != ACTION_GROUP) {
-                continue;
-            }
-            const struct group *next = alive(dp, action->group_id);
-            if (action->group_id == target || depth >= GROUP_MAX_DEPTH ||
-                (next && leads_to(dp, next->buckets, next->n_buckets, target, depth + 1))) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 static ofperr check_bucket(const struct dp *dp, const struct group_mod *mod, const struct group_bucket *bucket) {
     for (unsigned i = 0; i < bucket->n_actions; i++) {
         const struct action *action = &bucket->actions[i];
@@ -128,13 +115,13 @@ static ofperr check_bucket(const struct dp *dp, const struct group_mod *mod, con
             return OFPERR(OFPET_BAD_ACTION, OFPBAC_BAD_OUT_GROUP);
         }
     }
-    if (mod->type == OFPGT_FF && !watches(bucket->watch_port) && !watches(bucket->watch_group)) {
+    if (mod->type == OFPGT_FF && !group_watches(bucket->watch_port) && !group_watches(bucket->watch_group)) {
         return OFPERR(OFPET_GROUP_MOD_FAILED, OFPGMFC_INVALID_GROUP);
     }
     return 0;
 }
 
-static ofperr check(const struct dp *dp, const struct group_mod *mod) {
+static ofperr check(struct dp *dp, const struct group_mod *mod) {
     if (mod->group_id > OFPG_MAX || (mod->type == OFPGT_INDIRECT && mod->n_buckets != 1)) {
         return OFPERR(OFPET_GROUP_MOD_FAILED, OFPGMFC_INVALID_GROUP);
     }
@@ -147,8 +134,7 @@ static ofperr check(const struct dp *dp, const struct group_mod *mod) {
             return error;
         }
     }
-    return leads_to(dp, mod->buckets, mod->n_buckets, mod->group_id, 0) ? OFPERR(OFPET_GROUP_MOD_FAILED, OFPGMFC_LOOP)
-                                                                        : 0;
+    return chains_check(dp, mod);
 }
 
 /* ---- Making ---- */
@@ -300,7 +286,7 @@ static ofperr group_delete(struct dp_txn *txn, uint32_t id) {
     return 0;
 }
 
-ofperr dp_group_mod(struct dp_txn *txn, const struct group_mod *mod) {
+static ofperr run_mod(struct dp_txn *txn, const struct group_mod *mod) {
     switch (mod->command) {
     case OFPGC_ADD:
     case OFPGC_MODIFY:
@@ -310,6 +296,14 @@ ofperr dp_group_mod(struct dp_txn *txn, const struct group_mod *mod) {
     default:
         return OFPERR(OFPET_GROUP_MOD_FAILED, OFPGMFC_BAD_COMMAND);
     }
+}
+
+ofperr dp_group_mod(struct dp_txn *txn, const struct group_mod *mod) {
+    ofperr error = run_mod(txn, mod);
+    if (!error && !txn->atomic) { /* the liveness that workers know of may have changed */
+        dp_publish_version(txn->dp, txn->dp->state->version);
+    }
+    return error;
 }
 
 /* ---- Statistics ---- */

@@ -1,9 +1,10 @@
 /* Groups (section 5.6): buckets of actions, of which the type says which are run.
  *
- * Neighbours: execute.c runs buckets; flow_mod.c checks that groups exist. */
+ * Neighbours: execute.c runs buckets; chain.c follows groups to groups; flow_mod.c checks that groups exist. */
 #ifndef QUAKE_PIPELINE_GROUP_H
 #define QUAKE_PIPELINE_GROUP_H 1
 
+#include "../openflow/ofp13.h"
 #include "datapath.h"
 
 struct bucket_runtime {
@@ -19,18 +20,22 @@ struct group {
     struct group_bucket *buckets; /* as given; actions are in `actions` */
     struct bucket_runtime *runtime;
     struct action *actions;
-    uint32_t total_weight;
     uint32_t counter;
     uint64_t created_ms;
+    uint64_t liveness; /* workers: 2 * the number of the state in which it was found out, + 1 if live */
+    uint64_t walk;     /* chain.c: the last that came by, */
+    unsigned chain;    /* and what it found */
 };
 
-/* Workers: whether the bucket's watched port or group is live; a bucket that watches nothing is. */
-bool group_bucket_live(const struct dp *dp, const struct dp_state *state, const struct group_bucket *bucket,
-                       unsigned depth);
 /* Workers: the bucket of a select (by `hash`), fast-failover or indirect group; -1 if none is live. */
 int group_choose(const struct dp *dp, const struct dp_state *state, const struct group *group, uint32_t hash);
 
-#define GROUP_MAX_DEPTH 16 /* of chains; a loop cannot be made, this bounds the stack */
+#define GROUP_MAX_DEPTH 16 /* groups of a chain (chain.h) */
+
+/* Whether a bucket's watch_port or watch_group names one: OFPP_ANY and OFPG_ANY are the same number. */
+static inline bool group_watches(uint32_t id) {
+    return id && id != OFPP_ANY;
+}
 
 /* The place of an action in the order of execution of an action set (section 5.10). */
 unsigned action_rank(const struct action *action);

@@ -19,6 +19,7 @@
 
 #define TX_MAX 64
 #define NO_COOKIE UINT64_MAX
+#define COPIES_MAX 4096U
 
 /* A packet on its way through the tables. The first line is all that a rule on ports, metadata and tunnel touches, the
  * first two all that a rule on Ethernet addresses does. */
@@ -59,6 +60,7 @@ struct dp_worker {
     const struct dp_state *state;
     int in_slot;       /* of all packets of the batch; NO_SLOT: from the controller */
     uint64_t now_ns;   /* 0: the clock has not been read yet */
+    unsigned copies;   /* made of the packet by the rule that is interpreted */
     uint64_t visit[4]; /* bit t: list[t] is not empty */
     uint8_t n_list[DP_TABLES];
     uint8_t list[DP_TABLES][DP_BATCH]; /* indices into packets */

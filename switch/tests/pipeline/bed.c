@@ -32,14 +32,14 @@ unsigned bed_mbufs_in_use(void) {
 
 static void keep(void *aux, unsigned slot, struct rte_mbuf **packets, unsigned n) {
     struct bed *bed = aux;
-    for (unsigned i = 0; i < n; i++) {
-        assert_true(bed->n_sent < BED_KEPT);
-        struct bed_packet *kept = &bed->sent[bed->n_sent++];
+    for (unsigned i = 0; i < n && bed->n_sent + i < BED_KEPT; i++) {
+        struct bed_packet *kept = &bed->sent[bed->n_sent + i];
         kept->port = slot + 1;
         kept->len = rte_pktmbuf_pkt_len(packets[i]);
         memcpy(kept->data, rte_pktmbuf_mtod(packets[i], void *), RTE_MIN(kept->len, sizeof kept->data));
-        rte_pktmbuf_free(packets[i]);
     }
+    bed->n_sent += n;
+    rte_pktmbuf_free_bulk(packets, n);
 }
 
 static void on_packet_in(void *aux, const struct dp_packet_in *event) {
@@ -188,4 +188,16 @@ unsigned bed_count(struct bed *bed) {
     struct dp_flow_filter all = {.table_id = OFPTT_ALL, .out_port = OFPP_ANY, .out_group = OFPG_ANY};
     dp_flow_each(bed->dp, &all, count_one, &n);
     return n;
+}
+
+struct group_bucket bucket_of(const struct action *actions, unsigned n) {
+    return (struct group_bucket){1, OFPP_ANY, OFPG_ANY, n, actions};
+}
+
+void bed_group(struct bed *bed, uint16_t command, uint8_t type, uint32_t id, const struct group_bucket *buckets,
+               unsigned n, ofperr wanted) {
+    struct dp_txn *txn = dp_txn_begin(bed->dp, false);
+    struct group_mod mod = {command, type, id, n, buckets};
+    assert_int_equal(dp_group_mod(txn, &mod), wanted);
+    dp_txn_commit(txn);
 }

@@ -30,7 +30,7 @@ struct bed {
     struct dp *dp;
     struct dp_worker *worker;
     unsigned n_sent;
-    struct bed_packet sent[BED_KEPT];
+    struct bed_packet sent[BED_KEPT]; /* the first of them */
     unsigned n_packet_ins;
     struct dp_packet_in last_packet_in;
     uint32_t last_packet_in_len;
@@ -66,5 +66,9 @@ ofperr bed_mod(struct bed *bed, const struct flow_mod *mod); /* in a plain trans
 void bed_add(struct bed *bed, uint8_t table_id, uint16_t priority, const struct match *match,
              const struct action *apply, unsigned n);
 unsigned bed_count(struct bed *bed); /* rules of all tables */
+struct group_bucket bucket_of(const struct action *actions, unsigned n);
+/* A group mod in a plain transaction of its own, which must end like this. */
+void bed_group(struct bed *bed, uint16_t command, uint8_t type, uint32_t id, const struct group_bucket *buckets,
+               unsigned n, ofperr wanted);
 
 #endif

@@ -133,24 +133,12 @@ static void test_action_set(void **state) {
     assert_sent_to(bed, 0);
 }
 
-static void group(struct bed *bed, uint16_t command, uint8_t type, uint32_t id, const struct group_bucket *buckets,
-                  unsigned n, ofperr wanted) {
-    struct dp_txn *txn = dp_txn_begin(bed->dp, false);
-    struct group_mod mod = {command, type, id, n, buckets};
-    assert_int_equal(dp_group_mod(txn, &mod), wanted);
-    dp_txn_commit(txn);
-}
-
-static struct group_bucket bucket_of(const struct action *actions, unsigned n) {
-    return (struct group_bucket){1, OFPP_ANY, OFPG_ANY, n, actions};
-}
-
 static void test_group_all(void **state) {
     struct bed *bed = *state;
     struct action a[] = {output_to(2), set_field_u(FIELD_ETH_DST, 5)}, b[] = {output_to(3)};
     struct group_bucket buckets[] = {bucket_of(a, 2), bucket_of(b, 1)};
     struct action to_group[] = {group_action(1), output_to(4)};
-    group(bed, OFPGC_ADD, OFPGT_ALL, 1, buckets, 2, 0);
+    bed_group(bed, OFPGC_ADD, OFPGT_ALL, 1, buckets, 2, 0);
     bed_add(bed, 0, 1, NULL, to_group, 2);
     send_to(bed, 1, DST);
     assert_int_equal(bed->n_sent, 3);
@@ -171,7 +159,7 @@ static void test_group_select_spreads_by_l2_and_is_stable(void **state) {
     struct action to_group = group_action(1);
     unsigned to[BED_PORTS + 1] = {0};
     buckets[1].weight = 3;
-    group(bed, OFPGC_ADD, OFPGT_SELECT, 1, buckets, 2, 0);
+    bed_group(bed, OFPGC_ADD, OFPGT_SELECT, 1, buckets, 2, 0);
     bed_add(bed, 0, 1, NULL, &to_group, 1);
     for (uint64_t flow = 0; flow < 2000; flow++) {
         send_to(bed, 1, 0x020000000000 + flow);
@@ -191,7 +179,7 @@ static void test_group_fast_failover_follows_ports(void **state) {
     struct action to_group = group_action(1);
     buckets[0].watch_port = 2;
     buckets[1].watch_port = 3;
-    group(bed, OFPGC_ADD, OFPGT_FF, 1, buckets, 2, 0);
+    bed_group(bed, OFPGC_ADD, OFPGT_FF, 1, buckets, 2, 0);
     bed_add(bed, 0, 1, NULL, &to_group, 1);
     send_to(bed, 1, DST);
     assert_sent_to(bed, 1, 2);
@@ -213,23 +201,23 @@ static void test_group_errors_and_delete(void **state) {
                   to_first = group_action(1);
     struct group_bucket plain = bucket_of(&out, 1), self = bucket_of(&to_self, 1), chain = bucket_of(&to_second, 1);
     struct group_bucket back = bucket_of(&to_first, 1);
-    group(bed, OFPGC_MODIFY, OFPGT_ALL, 1, &plain, 1, OFPERR(OFPET_GROUP_MOD_FAILED, OFPGMFC_UNKNOWN_GROUP));
-    group(bed, OFPGC_ADD, OFPGT_ALL, 1, &self, 1, OFPERR(OFPET_GROUP_MOD_FAILED, OFPGMFC_LOOP));
-    group(bed, OFPGC_ADD, OFPGT_ALL, 1, &chain, 1, OFPERR(OFPET_BAD_ACTION, OFPBAC_BAD_OUT_GROUP));
-    group(bed, OFPGC_ADD, OFPGT_INDIRECT, 2, &plain, 1, 0);
-    group(bed, OFPGC_ADD, OFPGT_ALL, 1, &chain, 1, 0);
-    group(bed, OFPGC_ADD, OFPGT_ALL, 1, &chain, 1, OFPERR(OFPET_GROUP_MOD_FAILED, OFPGMFC_GROUP_EXISTS));
-    group(bed, OFPGC_MODIFY, OFPGT_ALL, 2, &back, 1, OFPERR(OFPET_GROUP_MOD_FAILED, OFPGMFC_LOOP));
-    group(bed, OFPGC_DELETE, 0, 2, NULL, 0, OFPERR(OFPET_GROUP_MOD_FAILED, OFPGMFC_CHAINED_GROUP));
+    bed_group(bed, OFPGC_MODIFY, OFPGT_ALL, 1, &plain, 1, OFPERR(OFPET_GROUP_MOD_FAILED, OFPGMFC_UNKNOWN_GROUP));
+    bed_group(bed, OFPGC_ADD, OFPGT_ALL, 1, &self, 1, OFPERR(OFPET_GROUP_MOD_FAILED, OFPGMFC_LOOP));
+    bed_group(bed, OFPGC_ADD, OFPGT_ALL, 1, &chain, 1, OFPERR(OFPET_BAD_ACTION, OFPBAC_BAD_OUT_GROUP));
+    bed_group(bed, OFPGC_ADD, OFPGT_INDIRECT, 2, &plain, 1, 0);
+    bed_group(bed, OFPGC_ADD, OFPGT_ALL, 1, &chain, 1, 0);
+    bed_group(bed, OFPGC_ADD, OFPGT_ALL, 1, &chain, 1, OFPERR(OFPET_GROUP_MOD_FAILED, OFPGMFC_GROUP_EXISTS));
+    bed_group(bed, OFPGC_MODIFY, OFPGT_ALL, 2, &back, 1, OFPERR(OFPET_GROUP_MOD_FAILED, OFPGMFC_LOOP));
+    bed_group(bed, OFPGC_DELETE, 0, 2, NULL, 0, OFPERR(OFPET_GROUP_MOD_FAILED, OFPGMFC_CHAINED_GROUP));
     struct match one = match_dst(1);
     bed_add(bed, 0, 1, &one, &to_first, 1);
     send_to(bed, 3, 1);
     assert_sent_to(bed, 1, 2);
-    group(bed, OFPGC_DELETE, 0, 1, NULL, 0, 0);
+    bed_group(bed, OFPGC_DELETE, 0, 1, NULL, 0, 0);
     assert_int_equal(bed->last_reason, DP_REMOVED_GROUP_DELETE);
     assert_int_equal(bed_count(bed), 0);
     assert_int_equal(dp_group_next(bed->dp, OFPG_ANY), 2);
-    group(bed, OFPGC_DELETE, 0, OFPG_ALL, NULL, 0, 0);
+    bed_group(bed, OFPGC_DELETE, 0, OFPG_ALL, NULL, 0, 0);
     assert_int_equal(dp_group_next(bed->dp, OFPG_ANY), OFPG_ANY);
     struct flow_mod mod = add_mod(0, 1, &to_first, 1);
     assert_int_equal(bed_mod(bed, &mod), OFPERR(OFPET_BAD_ACTION, OFPBAC_BAD_OUT_GROUP));
@@ -382,7 +370,7 @@ static void test_trace_tells_and_leaves_no_mark(void **state) {
     struct bed *bed = *state;
     struct action list[] = {set_field_u(FIELD_ETH_DST, 9), group_action(1)}, out = output_to(2);
     struct group_bucket bucket = bucket_of(&out, 1);
-    group(bed, OFPGC_ADD, OFPGT_ALL, 1, &bucket, 1, 0);
+    bed_group(bed, OFPGC_ADD, OFPGT_ALL, 1, &bucket, 1, 0);
     bed_add(bed, 0, 1, NULL, list, 2);
     dp_trace(bed->dp, 1, 0, frame_to(DST), BED_FRAME, on_line, NULL);
     assert_true(lines >= 4 && sent_line);

@@ -95,7 +95,7 @@ CLAUSES: dict[str, str] = {
     "6.5-add-exists": "a group that exists is not added again (GROUP_EXISTS)",
     "6.5-modify": "a group that exists is changed for those who use it; one that does not is refused (UNKNOWN_GROUP)",
     "6.5-delete": "a deleted group takes its entries along (reason GROUP_DELETE); none is no error; ALL is all",
-    "6.5-loop": "groups that lead to each other are refused (LOOP)",
+    "6.5-loop": "groups that lead to each other, or watch each other, are refused (LOOP)",
     "6.5-weight": "only SELECT has weights; INDIRECT has one bucket (INVALID_GROUP)",
     "6.5-unknown-target": "an entry that names a group that is not there is refused (BAD_OUT_GROUP)",
     "6.6-add-exists": "a meter that exists is not added again (METER_EXISTS)",

@@ -35,6 +35,7 @@ DIFFERENCES: dict[str, Difference] = {
     ),
     "test_groups_do_not_lead_in_a_circle": Difference("6.5", "accepts groups that lead to each other"),
     "test_a_group_does_not_lead_to_itself": Difference("6.5", "accepts a group that leads to itself"),
+    "test_groups_do_not_watch_in_a_circle": Difference("6.5", "accepts groups that watch each other"),
     "test_no_entry_leads_to_a_group_that_is_not_there": Difference("6.5", "accepts a bucket that leads to no group"),
     "test_only_deletes_name_all_tables": Difference("6.4", "refuses with BAD_REQUEST, not FLOW_MOD_FAILED"),
     "test_field[eth_type behind tags]": Difference("7.2.3.7", "sees the type behind one VLAN tag only"),

@@ -57,6 +57,14 @@ def test_a_group_does_not_lead_to_itself(sw: Bed) -> None:
     assert sw.c.error(group(of.OFPGT_ALL, 3, bucket(TO(3)))) is not None
 
 
+@clause("6.5-loop")
+def test_groups_do_not_watch_in_a_circle(sw: Bed) -> None:
+    sw.install(group(of.OFPGT_FF, 1, bucket(output(2), watch_port=3)))
+    sw.install(group(of.OFPGT_FF, 2, bucket(output(2), watch_group=1)))
+    looped = bucket(output(2), watch_group=2)
+    assert sw.c.error(group(of.OFPGT_FF, 1, looped, command=MODIFY)) == (GROUP, of.OFPGMFC_LOOP)
+
+
 @clause("6.5-weight")
 def test_shapes_of_groups(sw: Bed) -> None:
     invalid = (GROUP, of.OFPGMFC_INVALID_GROUP)
