@@ -1,7 +1,7 @@
 /* Internet checksums, whole and by difference (RFC 1071, RFC 1624), and SCTP's CRC32c (RFC 9260, appendix A).
  *
  * An update by difference leaves a wrong checksum wrong, so an edit never hides that a packet was damaged before.
- * Private to packet/; set_field.c and reply.c use it. */
+ * set_field.c, reply.c and ports/offload.c use it. */
 #ifndef QUAKE_PACKET_CHECKSUM_H
 #define QUAKE_PACKET_CHECKSUM_H 1
 

@@ -1,5 +1,5 @@
 /* The headers that quake reads and writes, as offsets into packets, with loads and stores that need no alignment.
- * Private to packet/; the numbers are those of IANA and of the RFCs and IEEE standards named. */
+ * For packet/ and ports/offload.c; the numbers are those of IANA and of the RFCs and IEEE standards named. */
 #ifndef QUAKE_PACKET_HEADERS_H
 #define QUAKE_PACKET_HEADERS_H 1
 

@@ -1,9 +1,8 @@
 /* Ports on the kernel's network: an interface by packet socket ("af_packet"), or a TAP device ("tap").
  *
- * Frames come with a virtio-net header, so what the kernel leaves undone among its own devices is seen: a checksum that
- * was left to hardware is completed here, for no hardware follows; a frame that hardware was to cut up (TSO) is dropped
- * and counted as an error: turn that off at the other end (ethtool -K INTERFACE tso off gso off). The VLAN tag that a
- * packet socket delivers beside the frame is put back with its own TPID. The kernel wakes the worker, as sockets do.
+ * Frames come with a virtio-net header, so what the kernel leaves undone among its own devices is seen, and is done
+ * here (offload.h): checksums, and cutting up. The VLAN tag that a packet socket delivers beside the frame is put back
+ * with its own TPID. The kernel wakes the worker, as sockets do.
  *
  * Privileges: af_packet needs CAP_NET_RAW (and CAP_NET_ADMIN for promiscuous mode), tap needs CAP_NET_ADMIN and
  * /dev/net/tun. */
@@ -27,23 +26,39 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include <rte_ip.h>
 #include <rte_mbuf.h>
 
 #include "../base/buf.h"
 #include "../base/error.h"
 #include "../base/loop.h"
+#include "offload.h"
 #include "types.h"
 
 #define KERNEL_RING 2048    /* frames that a socket's buffer holds, about */
 #define KERNEL_RATE 2000000 /* packets/s: more a kernel interface does not bring */
 #define SOCKET_BUFFER (8 << 20)
 #define MAX_SEGMENTS 8
+#define LARGE_FRAME (66 << 10) /* the most that the kernel leaves in one piece by default, with its headers */
+
+struct frame {
+    struct virtio_net_hdr header;
+    struct rte_mbuf *packet; /* it begins there; what does not fit is in the queue's `large` */
+    uint32_t length;
+    uint16_t tag[2]; /* VLAN tag that was beside it, as on the wire; 0: none */
+};
+
+struct kernel_queue {
+    int fd;
+    unsigned next, n; /* `frames` that were read, and not handed on yet */
+    struct frame frames[DP_BATCH];
+    struct cut cut;                /* of frames[next], if that is large */
+    uint8_t (*large)[LARGE_FRAME]; /* one for each frame; takes memory only once there are large ones */
+};
 
 struct kernel_port {
     struct port up; /* first */
     char interface[IFNAMSIZ];
-    int fds[PORT_MAX_QUEUES];
+    struct kernel_queue *queues[PORT_MAX_QUEUES];
     int link_fd; /* netlink: an interface somewhere changed */
     struct loop_fd *watch;
     _Atomic uint64_t rx_errors, tx_errors;
@@ -56,58 +71,81 @@ static struct kernel_port *kernel_of(struct port *port) {
 
 /* ---- Receiving ---- */
 
-/* Finish the checksum of a frame whose sender left it to hardware: it begins at csum_start and holds the pseudo
- * header's sum so far. */
-static bool complete_checksum(struct rte_mbuf *packet, const struct virtio_net_hdr *header) {
-    uint32_t start = header->csum_start, at = start + header->csum_offset;
-    if (at + 2 > packet->data_len)
-        return false;
-    uint16_t sum = (uint16_t) ~rte_raw_cksum(rte_pktmbuf_mtod_offset(packet, void *, start), packet->data_len - start);
-    *rte_pktmbuf_mtod_offset(packet, uint16_t *, at) = sum ? sum : 0xffff;
-    return true;
-}
-
-static bool restore_vlan(struct rte_mbuf *packet, const struct tpacket_auxdata *aux) {
-    uint8_t *start = (uint8_t *) rte_pktmbuf_prepend(packet, 4);
+static bool restore_vlan(struct rte_mbuf *packet, const uint16_t tag[2]) {
+    uint8_t *start = (uint8_t *) rte_pktmbuf_prepend(packet, 2 * sizeof *tag);
     if (!start)
         return false;
-    uint16_t tpid = aux->tp_status & TP_STATUS_VLAN_TPID_VALID ? aux->tp_vlan_tpid : ETHERTYPE_VLAN;
-    uint16_t tag[2] = {htons(tpid), htons(aux->tp_vlan_tci)};
-    memmove(start, start + 4, sizeof(struct ether_addr[2]));
-    memcpy(start + sizeof(struct ether_addr[2]), tag, sizeof tag);
+    memmove(start, start + 2 * sizeof *tag, sizeof(struct ether_addr[2]));
+    memcpy(start + sizeof(struct ether_addr[2]), tag, 2 * sizeof *tag);
     return true;
 }
 
-/* Make a frame of `length` bytes that the kernel wrote into `packet` whole. */
-static bool take_frame(struct rte_mbuf *packet, const struct virtio_net_hdr *header, ssize_t length) {
-    length -= (ssize_t) sizeof *header;
-    if (length < ETHER_HDR_LEN || length > rte_pktmbuf_tailroom(packet) || header->gso_type != VIRTIO_NET_HDR_GSO_NONE)
-        return false;
-    packet->data_len = (uint16_t) length;
-    packet->pkt_len = (uint32_t) length;
-    return !(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || complete_checksum(packet, header);
+/* Make a packet of a frame that lies in it whole. */
+static struct rte_mbuf *take_small(struct kernel_queue *queue, struct frame *frame) {
+    struct rte_mbuf *packet = frame->packet;
+    packet->data_len = (uint16_t) frame->length;
+    packet->pkt_len = frame->length;
+    queue->next++;
+    return packet;
 }
 
-/* Keep the good packets of `n` in front, free the others. Returns how many are good. */
-static unsigned keep_good(struct kernel_port *kernel, struct rte_mbuf **packets, const bool *good, unsigned n) {
-    unsigned kept = 0;
-    for (unsigned i = 0; i < n; i++) {
-        struct rte_mbuf *packet = packets[i];
-        if (good[i]) {
-            packets[kept++] = packet;
-        } else {
-            atomic_fetch_add_explicit(&kernel->rx_errors, 1, memory_order_relaxed);
-            rte_pktmbuf_free(packet);
-        }
+/* The next packet of a frame that one buffer does not hold, or that is to be cut up. */
+static struct rte_mbuf *take_large(const struct kernel_port *kernel, struct kernel_queue *queue, struct frame *frame) {
+    uint8_t *bytes = queue->large[queue->next];
+    bool good = true;
+    if (cut_done(&queue->cut)) {
+        uint32_t begun = RTE_MIN(frame->length, (uint32_t) rte_pktmbuf_tailroom(frame->packet));
+        memcpy(bytes, rte_pktmbuf_mtod(frame->packet, void *), begun);
+        good = frame->length <= LARGE_FRAME && cut_begin(&queue->cut, bytes, frame->length, &frame->header);
     }
-    return kept;
+    struct rte_mbuf *packet = good ? cut_next(&queue->cut, kernel->up.host->pool) : NULL;
+    if (!good)
+        queue->cut = (struct cut){0};
+    if (cut_done(&queue->cut)) {
+        rte_pktmbuf_free(frame->packet);
+        queue->next++;
+    }
+    return packet;
+}
+
+/* The next packet of the frames that were read; NULL if it is none that can be handed on, which is counted. */
+static struct rte_mbuf *take(struct kernel_port *kernel, struct kernel_queue *queue) {
+    struct frame *frame = &queue->frames[queue->next];
+    bool cut = frame->header.gso_type != VIRTIO_NET_HDR_GSO_NONE;
+    bool small = !cut && frame->length <= rte_pktmbuf_tailroom(frame->packet);
+    struct rte_mbuf *packet = small ? take_small(queue, frame) : take_large(kernel, queue, frame);
+    bool unfinished = !cut && frame->header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM;
+    if (packet && packet->pkt_len >= ETHER_HDR_LEN && (!unfinished || offload_checksum(packet, &frame->header)) &&
+        (!*frame->tag || restore_vlan(packet, frame->tag)))
+        return packet;
+    atomic_fetch_add_explicit(&kernel->rx_errors, 1, memory_order_relaxed);
+    rte_pktmbuf_free(packet);
+    return NULL;
 }
 
 struct slot {
-    struct virtio_net_hdr header;
-    struct iovec io[1 + MAX_SEGMENTS];
+    struct iovec io[3];
     char control[CMSG_SPACE(sizeof(struct tpacket_auxdata))] __attribute__((aligned(8)));
 };
+
+/* Where frame `i` is to go. Returns the length of the I/O vector. */
+static unsigned scatter(struct kernel_queue *queue, unsigned i, struct rte_mbuf *packet, struct iovec *io) {
+    uint32_t room = rte_pktmbuf_tailroom(packet);
+    queue->frames[i].packet = packet;
+    io[0] = (struct iovec){&queue->frames[i].header, sizeof queue->frames[i].header};
+    io[1] = (struct iovec){rte_pktmbuf_mtod(packet, void *), room};
+    io[2] = (struct iovec){queue->large[i] + room, LARGE_FRAME - room};
+    return 3;
+}
+
+static void set_frame(struct frame *frame, size_t length, const struct tpacket_auxdata *aux) {
+    frame->length = (uint32_t) (length - RTE_MIN(length, sizeof frame->header));
+    frame->tag[0] = frame->tag[1] = 0;
+    if (aux && aux->tp_status & TP_STATUS_VLAN_VALID) {
+        frame->tag[0] = htons(aux->tp_status & TP_STATUS_VLAN_TPID_VALID ? aux->tp_vlan_tpid : ETHERTYPE_VLAN);
+        frame->tag[1] = htons(aux->tp_vlan_tci);
+    }
+}
 
 static const struct tpacket_auxdata *auxdata(struct msghdr *header) {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c))
@@ -116,62 +154,82 @@ static const struct tpacket_auxdata *auxdata(struct msghdr *header) {
     return NULL;
 }
 
-static unsigned packet_receive(struct port *port, unsigned queue, struct rte_mbuf **packets, unsigned n) {
-    struct kernel_port *kernel = kernel_of(port);
+/* Read up to `n` frames. Returns how many it read. */
+typedef unsigned read_frames(struct kernel_port *kernel, struct kernel_queue *queue, unsigned n);
+
+static unsigned packet_read(struct kernel_port *kernel, struct kernel_queue *queue, unsigned n) {
+    struct rte_mbuf *packets[DP_BATCH];
     struct slot slots[DP_BATCH];
     struct mmsghdr messages[DP_BATCH] = {0};
-    bool good[DP_BATCH];
-    if (rte_pktmbuf_alloc_bulk(port->host->pool, packets, n))
+    if (rte_pktmbuf_alloc_bulk(kernel->up.host->pool, packets, n))
         return 0;
-    for (unsigned i = 0; i < n; i++) {
-        slots[i].io[0] = (struct iovec){&slots[i].header, sizeof slots[i].header};
-        slots[i].io[1] = (struct iovec){rte_pktmbuf_mtod(packets[i], void *), rte_pktmbuf_tailroom(packets[i])};
+    for (unsigned i = 0; i < n; i++)
         messages[i].msg_hdr = (struct msghdr){.msg_iov = slots[i].io,
-                                              .msg_iovlen = 2,
+                                              .msg_iovlen = scatter(queue, i, packets[i], slots[i].io),
                                               .msg_control = slots[i].control,
                                               .msg_controllen = sizeof slots[i].control};
-    }
-    int got = recvmmsg(kernel->fds[queue], messages, n, MSG_DONTWAIT | MSG_TRUNC, NULL);
+    int got = recvmmsg(queue->fd, messages, n, MSG_DONTWAIT | MSG_TRUNC, NULL);
     unsigned received = got > 0 ? (unsigned) got : 0;
     rte_pktmbuf_free_bulk(packets + received, n - received);
-    for (unsigned i = 0; i < received; i++) {
-        const struct tpacket_auxdata *aux = auxdata(&messages[i].msg_hdr);
-        good[i] = take_frame(packets[i], &slots[i].header, messages[i].msg_len) &&
-                  (!aux || !(aux->tp_status & TP_STATUS_VLAN_VALID) || restore_vlan(packets[i], aux));
-    }
-    return keep_good(kernel, packets, good, received);
+    for (unsigned i = 0; i < received; i++)
+        set_frame(&queue->frames[i], messages[i].msg_len, auxdata(&messages[i].msg_hdr));
+    return received;
 }
 
-static unsigned tap_receive(struct port *port, unsigned queue, struct rte_mbuf **packets, unsigned n) {
-    struct kernel_port *kernel = kernel_of(port);
-    bool good[DP_BATCH];
+static unsigned tap_read(struct kernel_port *kernel, struct kernel_queue *queue, unsigned n) {
     unsigned received = 0;
-    while (received < n && (packets[received] = rte_pktmbuf_alloc(port->host->pool))) {
-        struct virtio_net_hdr header;
-        struct rte_mbuf *packet = packets[received];
-        struct iovec io[2] = {{&header, sizeof header},
-                              {rte_pktmbuf_mtod(packet, void *), rte_pktmbuf_tailroom(packet)}};
-        ssize_t length = readv(kernel->fds[queue], io, 2);
+    struct rte_mbuf *packet;
+    while (received < n && (packet = rte_pktmbuf_alloc(kernel->up.host->pool))) {
+        struct iovec io[3];
+        ssize_t length = readv(queue->fd, io, (int) scatter(queue, received, packet, io));
         if (length < 0) {
             rte_pktmbuf_free(packet);
             break;
         }
-        good[received++] = take_frame(packet, &header, length);
+        set_frame(&queue->frames[received++], (size_t) length, NULL);
     }
-    return keep_good(kernel, packets, good, received);
+    return received;
+}
+
+/* Packets of the frames that were read before, or else of those that are read now. */
+static unsigned receive(struct port *port, unsigned index, struct rte_mbuf **packets, unsigned n, read_frames *read) {
+    struct kernel_port *kernel = kernel_of(port);
+    struct kernel_queue *queue = kernel->queues[index];
+    if (queue->next == queue->n) {
+        queue->next = 0;
+        queue->n = read(kernel, queue, n);
+    }
+    unsigned taken = 0;
+    while (taken < n && queue->next < queue->n)
+        if ((packets[taken] = take(kernel, queue)))
+            taken++;
+    return taken;
+}
+
+static unsigned packet_receive(struct port *port, unsigned queue, struct rte_mbuf **packets, unsigned n) {
+    return receive(port, queue, packets, n, packet_read);
+}
+
+static unsigned tap_receive(struct port *port, unsigned queue, struct rte_mbuf **packets, unsigned n) {
+    return receive(port, queue, packets, n, tap_read);
 }
 
 /* ---- Sending ---- */
 
+struct outgoing {
+    struct virtio_net_hdr header;
+    struct iovec io[1 + MAX_SEGMENTS];
+};
+
 /* Header and segments of `packet` as an I/O vector. Returns its length, 0 for a packet in too many pieces. */
-static unsigned gather(const struct rte_mbuf *packet, struct virtio_net_hdr *header, struct iovec *io) {
+static unsigned gather(const struct rte_mbuf *packet, struct outgoing *out) {
     unsigned n = 0;
-    memset(header, 0, sizeof *header);
-    io[n++] = (struct iovec){header, sizeof *header};
+    memset(&out->header, 0, sizeof out->header);
+    out->io[n++] = (struct iovec){&out->header, sizeof out->header};
     for (; packet; packet = packet->next) {
         if (n > MAX_SEGMENTS)
             return 0;
-        io[n++] = (struct iovec){rte_pktmbuf_mtod(packet, void *), packet->data_len};
+        out->io[n++] = (struct iovec){rte_pktmbuf_mtod(packet, void *), packet->data_len};
     }
     return n;
 }
@@ -185,15 +243,15 @@ static bool frame_is_to_blame(struct kernel_port *kernel) {
 
 /* A frame that cannot be sent is passed over: those behind it are none the worse. */
 static unsigned packet_transmit(struct port *port, unsigned queue, struct rte_mbuf **packets, unsigned n) {
-    struct slot slots[DP_BATCH];
+    struct outgoing out[DP_BATCH];
     struct mmsghdr messages[DP_BATCH] = {0};
     for (unsigned i = 0; i < n; i++) {
-        messages[i].msg_hdr.msg_iov = slots[i].io;
-        messages[i].msg_hdr.msg_iovlen = gather(packets[i], &slots[i].header, slots[i].io);
+        messages[i].msg_hdr.msg_iov = out[i].io;
+        messages[i].msg_hdr.msg_iovlen = gather(packets[i], &out[i]);
     }
     unsigned done = 0;
     while (done < n) {
-        int sent = sendmmsg(kernel_of(port)->fds[queue], messages + done, n - done, MSG_DONTWAIT);
+        int sent = sendmmsg(kernel_of(port)->queues[queue]->fd, messages + done, n - done, MSG_DONTWAIT);
         if (sent <= 0 && !frame_is_to_blame(kernel_of(port)))
             break;
         done += sent > 0 ? (unsigned) sent : 1;
@@ -203,11 +261,11 @@ static unsigned packet_transmit(struct port *port, unsigned queue, struct rte_mb
 }
 
 static unsigned tap_transmit(struct port *port, unsigned queue, struct rte_mbuf **packets, unsigned n) {
-    struct slot slot;
+    struct outgoing out;
     unsigned done = 0;
     for (; done < n; done++) {
-        unsigned parts = gather(packets[done], &slot.header, slot.io);
-        if (writev(kernel_of(port)->fds[queue], slot.io, (int) parts) < 0 && !frame_is_to_blame(kernel_of(port)))
+        unsigned parts = gather(packets[done], &out);
+        if (writev(kernel_of(port)->queues[queue]->fd, out.io, (int) parts) < 0 && !frame_is_to_blame(kernel_of(port)))
             break;
     }
     rte_pktmbuf_free_bulk(packets, done);
@@ -215,7 +273,7 @@ static unsigned tap_transmit(struct port *port, unsigned queue, struct rte_mbuf 
 }
 
 static int kernel_arm(struct port *port, unsigned queue) {
-    return kernel_of(port)->fds[queue];
+    return kernel_of(port)->queues[queue]->fd;
 }
 
 static void kernel_disarm(struct port *port, unsigned queue, bool readable) {
@@ -262,15 +320,30 @@ static void watch_link(struct kernel_port *kernel) {
         kernel->watch = loop_fd_add(kernel->up.host->loop, kernel->link_fd, EPOLLIN, link_ready, kernel);
 }
 
+static struct kernel_queue *new_queue(void) {
+    struct kernel_queue *queue = xzalloc(sizeof *queue);
+    queue->fd = -1;
+    queue->large = xmalloc(DP_BATCH * sizeof *queue->large);
+    return queue;
+}
+
+static void close_queue(struct kernel_queue *queue) {
+    while (queue->next < queue->n)
+        rte_pktmbuf_free(queue->frames[queue->next++].packet);
+    if (queue->fd >= 0)
+        close(queue->fd);
+    free(queue->large);
+    free(queue);
+}
+
 static void kernel_close(struct port *port) {
     struct kernel_port *kernel = kernel_of(port);
     if (kernel->watch)
         loop_fd_remove(kernel->watch);
     if (kernel->link_fd >= 0)
         close(kernel->link_fd);
-    for (unsigned i = 0; i < PORT_MAX_QUEUES; i++)
-        if (kernel->fds[i] >= 0)
-            close(kernel->fds[i]);
+    for (unsigned i = 0; i < PORT_MAX_QUEUES && kernel->queues[i]; i++)
+        close_queue(kernel->queues[i]);
     free(kernel);
 }
 
@@ -281,7 +354,7 @@ static void kernel_statistics(struct port *port, struct dp_port_stats *statistic
     for (unsigned i = 0; i < port->n_rx_queues && port->type == &port_type_af_packet; i++) {
         struct tpacket_stats since; /* the kernel begins anew at each question */
         socklen_t size = sizeof since;
-        if (!getsockopt(kernel->fds[i], SOL_PACKET, PACKET_STATISTICS, &since, &size))
+        if (!getsockopt(kernel->queues[i]->fd, SOL_PACKET, PACKET_STATISTICS, &since, &size))
             kernel->rx_dropped += since.tp_drops;
     }
     statistics->rx_dropped += kernel->rx_dropped;
@@ -291,8 +364,8 @@ static json_t *kernel_details(struct port *port) {
     return json_pack("{s:s}", "interface", kernel_of(port)->interface);
 }
 
-/* Open queue `i` of the port: NULL or what is wrong. */
-typedef char *open_queue(struct kernel_port *kernel, unsigned i, unsigned queues);
+/* Open one of `queues` queues of the port, and set *fd: NULL or what is wrong. */
+typedef char *open_queue(struct kernel_port *kernel, unsigned queues, int *fd);
 
 static char *kernel_open(const struct port_type *type, const json_t *spec, const char *name,
                          const struct port_host *host, open_queue *queue_open, struct port **port) {
@@ -308,11 +381,12 @@ static char *kernel_open(const struct port_type *type, const json_t *spec, const
     kernel->up.ring = KERNEL_RING;
     kernel->up.peak_rate = KERNEL_RATE;
     kernel->link_fd = -1;
-    memset(kernel->fds, -1, sizeof kernel->fds);
     snprintf(kernel->interface, sizeof kernel->interface, "%s", interface);
     char *error = NULL;
-    for (unsigned i = 0; i < (unsigned) queues && !error; i++)
-        error = queue_open(kernel, i, (unsigned) queues);
+    for (unsigned i = 0; i < (unsigned) queues && !error; i++) {
+        kernel->queues[i] = new_queue();
+        error = queue_open(kernel, (unsigned) queues, &kernel->queues[i]->fd);
+    }
     struct ifreq ifr = {0};
     if (!error && !interface_request(kernel, SIOCGIFMTU, &ifr))
         kernel->up.mtu = (uint16_t) RTE_MIN(ifr.ifr_mtu, UINT16_MAX);
@@ -341,11 +415,11 @@ static bool set_options(int fd, unsigned index, unsigned queues) {
            (queues == 1 || !setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &fanout, sizeof fanout));
 }
 
-static char *packet_queue_open(struct kernel_port *kernel, unsigned i, unsigned queues) {
+static char *packet_queue_open(struct kernel_port *kernel, unsigned queues, int *opened) {
     unsigned index = if_nametoindex(kernel->interface);
     if (!index)
         return error_make("there is no network interface %s here", kernel->interface);
-    int fd = kernel->fds[i] = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0); /* protocol 0: nothing before bind */
+    int fd = *opened = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0); /* protocol 0: nothing before bind */
     if (fd < 0)
         return error_make("cannot open a packet socket: %s; it takes CAP_NET_RAW", strerror(errno));
     struct sockaddr_ll address = {
@@ -376,8 +450,8 @@ const struct port_type port_type_af_packet = {
 
 /* ---- type "tap" ---- */
 
-static char *tap_queue_open(struct kernel_port *kernel, unsigned i, unsigned queues) {
-    int fd = kernel->fds[i] = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+static char *tap_queue_open(struct kernel_port *kernel, unsigned queues, int *opened) {
+    int fd = *opened = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return error_make("cannot open /dev/net/tun: %s; a pod needs it as a hostPath", strerror(errno));
     struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
@@ -387,6 +461,7 @@ static char *tap_queue_open(struct kernel_port *kernel, unsigned i, unsigned que
     if (ioctl(fd, TUNSETIFF, &ifr))
         return error_make("cannot make the TAP device %s: %s; it takes CAP_NET_ADMIN", kernel->interface,
                           strerror(errno));
+    (void) ioctl(fd, TUNSETOFFLOAD, 0); /* a device that was there may have learnt to leave work to others */
     if (interface_request(kernel, SIOCGIFFLAGS, &ifr))
         return error_make("the TAP device %s is gone: %s", kernel->interface, strerror(errno));
     ifr.ifr_flags |= IFF_UP;

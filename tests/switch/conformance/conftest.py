@@ -6,10 +6,11 @@ quake has no such table.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 import pytest
+
+from tests.support.namespaces import NEEDS_ROOT
 
 from . import switches
 from .bed import PORTS, Bed
@@ -39,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def bed(request: pytest.FixtureRequest) -> Iterator[Bed]:
     """A running switch with four wires and three controllers."""
     name = request.param
-    reason = switches.missing(name) or (None if os.geteuid() == 0 else "network namespaces need root")
+    reason = switches.missing(name) or NEEDS_ROOT
     if reason:
         pytest.skip(reason)
     with contextlib.ExitStack() as stack:

@@ -5,19 +5,17 @@ The kernel takes a VLAN tag out of a frame before a raw socket sees it and tells
 """
 
 import contextlib
-import ctypes
 import errno
-import os
 import socket
 import struct
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.namespaces import inside, ip, namespace
+
 SOL_PACKET, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING = 263, 8, 23
 ETH_P_ALL = 3
-CLONE_NEWNET = 0x40000000
 VLAN_VALID, VLAN_TPID_VALID = 0x10, 0x40  # TP_STATUS_*
 AUXDATA = struct.Struct("=IIIHHHH")
 
@@ -65,48 +63,28 @@ class Network:
 
     def link(self, number: int, up: bool) -> None:
         """Raise or cut the link of a port, at our end."""
-        _ip("-n", self.name, "link", "set", f"h{number}", "up" if up else "down")
-
-
-def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+        ip("-n", self.name, "link", "set", f"h{number}", "up" if up else "down")
 
 
 @contextlib.contextmanager
 def network(kind: str, ports: int) -> Iterator[Network]:
     """A fresh namespace named after `kind` and this process; gone on leaving, interfaces and all."""
-    name = f"of-{kind}-{os.getpid()}"
-    _ip("netns", "add", name)
-    try:
-        with contextlib.ExitStack() as stack:
-            with _inside(name):
-                sockets = {number: stack.enter_context(_wire(number)) for number in range(1, ports + 1)}
-            yield Network(name, {number: Port(number, wire) for number, wire in sockets.items()})
-    finally:
-        _ip("netns", "del", name)
+    with contextlib.ExitStack() as stack:
+        name = stack.enter_context(namespace(f"of-{kind}"))
+        with inside(name):
+            sockets = {number: stack.enter_context(_wire(number)) for number in range(1, ports + 1)}
+        yield Network(name, {number: Port(number, wire) for number, wire in sockets.items()})
 
 
 def _wire(number: int) -> socket.socket:
     """Make the pair of interfaces of a port, and the socket on our end."""
-    _ip("link", "add", f"s{number}", "type", "veth", "peer", "name", f"h{number}")
+    ip("link", "add", f"s{number}", "type", "veth", "peer", "name", f"h{number}")
     for end in (f"s{number}", f"h{number}"):
         Path(f"/proc/sys/net/ipv6/conf/{end}/disable_ipv6").write_text("1")  # no traffic but ours
-        _ip("link", "set", end, "up")
+        ip("link", "set", end, "up")
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
     raw.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
     raw.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     raw.bind((f"h{number}", 0))
     return raw
-
-
-@contextlib.contextmanager
-def _inside(name: str) -> Iterator[None]:
-    """Have this thread, and what it starts, live in the namespace."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with Path("/proc/thread-self/ns/net").open() as home, Path(f"/run/netns/{name}").open() as there:
-        for target in (there, home):
-            if libc.setns(target.fileno(), CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), f"cannot enter network namespace {name}; run as root")
-            if target is there:
-                yield
