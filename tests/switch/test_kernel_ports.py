@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from os_ken.lib.packet import tcp  # type: ignore[import-untyped]
 
-from tests.support.namespaces import NEEDS_ROOT, inside, ip, namespace
+from tests.support.hosts import ADDRESSES, Hosts, hosts
+from tests.support.namespaces import NEEDS_ROOT, inside, ip
 from tests.support.quake import NOT_BUILT, PATIENCE_S, QUAKE, Switch, running, until
 
 from .conformance.frames import eth, frame, ip4, ip6, over4, tag
@@ -27,61 +28,10 @@ pytestmark = [
     pytest.mark.skipif(NEEDS_ROOT is not None, reason=str(NEEDS_ROOT)),
 ]
 
-ADDRESSES = {socket.AF_INET: "10.9.0.{}", socket.AF_INET6: "fd00:9::{}"}
 MUCH = bytes(range(256)) * 16384  # 4 MiB: a connection that drops large frames would take minutes
 UDP_SEGMENT, SOL_PACKET, PACKET_VNET_HDR = 103, 263, 15
 VNET = struct.Struct("=BBHHHH")
 NEEDS_CSUM, GSO_TCPV4, GSO_TCPV6 = 1, 1, 4
-
-
-class Hosts:
-    """Hosts 1 and 2, each in a namespace, joined by the switch."""
-
-    def __init__(self, switch: Switch, names: tuple[str, str]) -> None:
-        self.switch, self.names = switch, names
-
-    def socket(self, host: int, family: int, kind: int) -> socket.socket:
-        with inside(self.names[host - 1]):
-            made = socket.socket(family, kind)
-        made.settimeout(PATIENCE_S)
-        return made
-
-    def nothing_was_lost(self) -> None:
-        for port in self.switch.ask("ports"):
-            statistics = port["statistics"]
-            assert not any(statistics[what] for what in ("rx_errors", "tx_errors", "rx_dropped", "tx_dropped"))
-
-
-def give_addresses(namespace_name: str, interface: str, host: int, mtu: int) -> None:
-    for address in (f"10.9.0.{host}/24", f"fd00:9::{host}/64"):
-        ip("-n", namespace_name, "addr", "add", address, "dev", interface, *(["nodad"] if ":" in address else []))
-    ip("-n", namespace_name, "link", "set", interface, "mtu", str(mtu), "up")
-
-
-def veth(switch_side: str, host: int, mtu: int, host_side: str) -> None:
-    pair = ["link", "add", f"s{host}", "netns", switch_side, "mtu", str(mtu), "type", "veth"]
-    ip(*pair, "peer", "name", f"h{host}", "netns", host_side)
-    ip("-n", switch_side, "link", "set", f"s{host}", "up")
-    give_addresses(host_side, f"h{host}", host, mtu)
-
-
-@contextlib.contextmanager
-def hosts(home: Path, kind: str, mtu: int) -> Iterator[Hosts]:
-    """Host 1 is behind a port of this type: for TAP the switch's own namespace is the host."""
-    with contextlib.ExitStack() as stack:
-        own, one, two = (stack.enter_context(namespace(f"kernel-{n}")) for n in ("switch", "one", "two"))
-        veth(own, 2, mtu, two)
-        if kind == "af_packet":
-            veth(own, 1, mtu, one)
-        else:
-            ip("-n", own, "tuntap", "add", "s1", "mode", "tap", "vnet_hdr")
-            give_addresses(own, "s1", 1, mtu)
-        with inside(own):
-            switch = stack.enter_context(running(home, "--mbufs", "4096"))
-        for number, name, type_name in ((1, "s1", kind), (2, "s2", "af_packet")):
-            switch.ask("port-add", name=name, type=type_name, number=number, interface=name)
-        switch.add_rules("in_port=1,actions=output:2", "in_port=2,actions=output:1")
-        yield Hosts(switch, (one if kind == "af_packet" else own, two))
 
 
 @pytest.fixture(params=[("af_packet", 1500), ("af_packet", 9000), ("tap", 1500), ("tap", 9000)], ids=str)
