@@ -87,7 +87,8 @@ static struct search_step *step_of(const struct search *search, const struct sha
     return NULL;
 }
 
-/* Tops are raised before a better rule is linked and lowered after the best is gone: never too low for a reader. */
+/* Tops are raised before a better rule is linked and lowered some time after the best is gone (classifier_tidy()): never
+ * too low for a reader. */
 static void raise_top(struct classifier *c, const struct search_step *step, uint16_t top) {
     if (step->top >= top) {
         return;
@@ -113,10 +114,21 @@ static void free_tuple(void *aux, void *object) {
     tuple_destroy(tuple);
 }
 
-static void drop_tuple(struct classifier *c, const struct search_step *step) {
-    struct search *search = copy(c->search, 0);
-    search->step[step - c->search->step] = search->step[--search->n];
-    rcu_defer(&c->dp->rcu, free_tuple, c->dp, step->tuple);
+void classifier_tidy(struct classifier *c) {
+    if (!c->untidy) {
+        return;
+    }
+    c->untidy = false;
+    struct search *search = search_create(c->search->n);
+    search->n = 0;
+    for (unsigned i = 0; i < c->search->n; i++) {
+        struct tuple *tuple = c->search->step[i].tuple;
+        if (tuple->n_rules) {
+            search->step[search->n++] = (struct search_step){tuple, tuple_top(tuple)};
+        } else {
+            rcu_defer(&c->dp->rcu, free_tuple, c->dp, tuple);
+        }
+    }
     publish(c, search, false);
 }
 
@@ -131,6 +143,10 @@ static void keep_routes(struct classifier *c, const struct tuple *tuple, struct 
 
 void classifier_insert(struct classifier *c, struct dp_flow *rule) {
     struct search_step *step = step_of(c->search, rule->shape);
+    if (step && !step->tuple->n_rules) { /* left untidy, so its top says nothing */
+        classifier_tidy(c);
+        step = NULL;
+    }
     struct tuple *tuple = step ? step->tuple : add_tuple(c, rule->shape, rule->priority);
     if (step) {
         raise_top(c, step, rule->priority);
@@ -142,14 +158,11 @@ void classifier_insert(struct classifier *c, struct dp_flow *rule) {
 void classifier_remove(struct classifier *c, struct dp_flow *rule) {
     struct search_step *step = step_of(c->search, rule->shape);
     tuple_remove(step->tuple, rule);
-    if (!step->tuple->n_rules) {
-        drop_tuple(c, step);
-    } else if (step->top > tuple_top(step->tuple)) {
-        struct search *search = copy(c->search, 0);
-        search->step[step - c->search->step].top = tuple_top(step->tuple);
-        publish(c, search, false);
-    } else if (c->search->lpm) {
+    if (c->search->lpm) {
         lpm_remove(c->search->lpm, c->search, rule);
+    }
+    if (!step->tuple->n_rules || step->top > tuple_top(step->tuple)) {
+        c->untidy = c->dp->untidy = true;
     }
 }
 
@@ -213,8 +226,6 @@ static bool each_of_tuple(const struct tuple *tuple, const struct each *each) {
     return true;
 }
 
-/* The list of tuples may change under a callback that removes; freed tuples stay readable until the next grace period.
- */
 bool classifier_each(const struct classifier *c, const struct match *match,
                      bool (*call)(void *aux, struct dp_flow *rule), void *aux) {
     struct each each = {match, call, aux};

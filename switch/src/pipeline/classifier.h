@@ -31,11 +31,15 @@ struct classifier {
     struct dp *dp;
     struct search *search; /* NULL: no rule */
     uint32_t n_rules;      /* alive */
+    bool untidy;           /* a tuple is empty, or its top too high */
 };
 
 void classifier_destroy(struct classifier *classifier); /* no worker is left; frees the rules too */
 void classifier_insert(struct classifier *classifier, struct dp_flow *rule);
 void classifier_remove(struct classifier *classifier, struct dp_flow *rule);
+/* Drops tuples that have become empty and lowers tops: once for however many rules were removed. Until then lookups do
+ * more than they need to, and find the same. */
+void classifier_tidy(struct classifier *classifier);
 void classifier_replace(struct classifier *classifier, struct dp_flow *old, struct dp_flow *rule);
 
 /* Control thread: the rule alive of just this match and priority, or NULL. */

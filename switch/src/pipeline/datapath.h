@@ -33,6 +33,7 @@ struct dp {
     uint64_t last_version; /* the last that a transaction was given */
     uint64_t last_walk;    /* along chains of groups */
     struct dp_txn *open;   /* the atomic transaction under way */
+    bool untidy;           /* one of the tables is */
     struct ports ports;
     struct shapes shapes;
     struct programs programs;
@@ -52,6 +53,9 @@ void *dp_scratch(struct dp *dp, size_t size);
 
 uint64_t now_ms(void); /* CLOCK_MONOTONIC */
 uint64_t now_ns(void);
+
+/* After rules were removed, or deferred removals called back: puts the tables in order that it left untidy. */
+void dp_tidy(struct dp *dp);
 
 /* Replace what workers read once per batch: the version, or the port map, made anew from dp->ports, or both. */
 void dp_publish_version(struct dp *dp, uint64_t version);

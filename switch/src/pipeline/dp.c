@@ -113,14 +113,23 @@ int dp_wake_fd(const struct dp *dp) {
     return dp->wake_fd;
 }
 
+void dp_tidy(struct dp *dp) {
+    for (unsigned i = 0; dp->untidy && i < DP_TABLES; i++) {
+        classifier_tidy(&dp->tables[i]);
+    }
+    dp->untidy = false;
+}
+
 void dp_poll(struct dp *dp) {
     rcu_poll(&dp->rcu);
     upcalls_drain(dp);
     expiry_run(dp, now_ms());
+    dp_tidy(dp);
 }
 
 void dp_barrier(struct dp *dp) {
     rcu_synchronize(&dp->rcu);
+    dp_tidy(dp);
 }
 
 ofperr dp_port_mod(struct dp_txn *txn, uint32_t port_no, const uint8_t hw_addr[6], uint32_t config, uint32_t mask) {

@@ -31,6 +31,7 @@ static void finish(struct dp_txn *txn) {
     if (txn->atomic) {
         txn->dp->open = NULL;
     }
+    dp_tidy(txn->dp);
     free(txn->log);
     free(txn);
 }

@@ -252,12 +252,67 @@ static void test_every_bucket_passed_by(void **state) {
     assert_int_equal(bed->n_sent, 1);
 }
 
+static struct match prefix(unsigned length) {
+    struct match match = {0};
+    match_u(&match, FIELD_ETH_TYPE, 0x0800);
+    match_masked(&match, FIELD_IPV4_DST, 0x14000001, UINT32_MAX << (32 - length));
+    return match;
+}
+
+/* Between the removal of a shape's last rule and the end of the transaction its tuple is still there, but no rule that
+ * comes back is taken for one of the priority that it had. */
+static void test_a_shape_comes_back_with_another_priority(void **state) {
+    struct bed *bed = *state;
+    uint8_t frame[BED_FRAME];
+    for (unsigned length = 8; length <= 32; length += 8) {
+        struct match match = prefix(length);
+        struct action action = output_to(length == 24 ? 2 : 3);
+        bed_add(bed, 0, (uint16_t) length, &match, &action, 1);
+    }
+    assert_int_equal(bed->dp->tables[0].search->form, FORM_ROUTES);
+    struct action action = output_to(4);
+    struct flow_mod delete = add_mod(0, 32, NULL, 0), add = add_mod(0, 1, &action, 1);
+    delete.command = OFPFC_DELETE_STRICT;
+    delete.match = add.match = prefix(32);
+    struct dp_txn *txn = dp_txn_begin(bed->dp, false);
+    assert_int_equal(dp_flow_mod(txn, &delete), 0);
+    assert_int_equal(dp_flow_mod(txn, &add), 0);
+    for (int committed = 0; committed < 2; committed++) {
+        bed_frame(frame, 1, 2, 0x14000001, 3);
+        bed_send(bed, 1, frame, sizeof frame);
+        assert_int_equal(bed->sent[0].port, 2);
+        if (!committed) {
+            dp_txn_commit(txn);
+        }
+    }
+}
+
+/* What waits for a grace period: rules, their tuples, and one list of tuples for all of them. */
+static void test_many_masks_go_at_once(void **state) {
+    struct bed *bed = *state;
+    struct action action = output_to(2);
+    const unsigned n = 24;
+    for (unsigned length = 1; length <= n; length++) {
+        struct match match = prefix(length);
+        bed_add(bed, 0, (uint16_t) (n - length), &match, &action, 1);
+    }
+    struct flow_mod delete = add_mod(0, 0, NULL, 0);
+    delete.command = OFPFC_DELETE;
+    struct dp_txn *txn = dp_txn_begin(bed->dp, false);
+    size_t before = bed->dp->rcu.fresh.n;
+    assert_int_equal(dp_flow_mod(txn, &delete), 0);
+    dp_txn_commit(txn);
+    assert_int_equal(bed->dp->rcu.fresh.n - before, n + n + 1);
+    assert_null(bed->dp->tables[0].search);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bed_setup, bed_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_all_match),        TEST(test_port_indexed), TEST(test_exact_l2),
         TEST(test_exact_five_tuple), TEST(test_routes),       TEST(test_routes_of_any_priority),
         TEST(test_prefixes),         TEST(test_any),          TEST(test_every_bucket_passed_by),
+        TEST(test_a_shape_comes_back_with_another_priority), TEST(test_many_masks_go_at_once),
     };
     srandom(20261121);
     return cmocka_run_group_tests(tests, bed_eal, NULL);
