@@ -48,7 +48,7 @@ def hosts(home: Path, kind: str, mtu: int, *options: str) -> Iterator[Hosts]:
     with contextlib.ExitStack() as stack:
         own, one, two = (stack.enter_context(namespace(f"kernel-{n}")) for n in ("switch", "one", "two"))
         veth(own, 2, mtu, two)
-        if kind == "af_packet":
+        if kind != "tap":
             veth(own, 1, mtu, one)
         else:
             ip("-n", own, "tuntap", "add", "s1", "mode", "tap", "vnet_hdr")
@@ -58,4 +58,4 @@ def hosts(home: Path, kind: str, mtu: int, *options: str) -> Iterator[Hosts]:
         for number, name, type_name in ((1, "s1", kind), (2, "s2", "af_packet")):
             switch.ask("port-add", name=name, type=type_name, number=number, interface=name)
         switch.add_rules("in_port=1,actions=output:2", "in_port=2,actions=output:1")
-        yield Hosts(switch, (one if kind == "af_packet" else own, two))
+        yield Hosts(switch, (one if kind != "tap" else own, two))

@@ -6,6 +6,8 @@ it. Each test has namespaces of its own: the switch's, and one per host. Needs r
 
 import contextlib
 import hashlib
+import os
+import signal
 import socket
 import struct
 import threading
@@ -185,3 +187,30 @@ def test_a_large_frame_is_cut_up(wires: tuple[Switch, Network], tagged: bool, v6
     l4 = 14 + 4 * tagged + (40 if v6 else 20)
     put(wires, large, l4, 16, GSO_TCPV6 if v6 else GSO_TCPV4, size)
     assert out(wires, len(parts)) == segments(tagged, v6, size, parts, **flags)
+
+
+@pytest.mark.parametrize("mbufs", ["1024", "8192"])
+def test_af_xdp(tmp_path: Path, mbufs: str) -> None:
+    """Frames both ways, also after a kill; and too few buffers are told."""
+    with network("kernel", 2) as net, contextlib.ExitStack() as stack:
+        with inside(net.name):
+            switch = stack.enter_context(running(tmp_path, "--mbufs", mbufs))
+        try:
+            switch.ask("port-add", name="s1", type="af_xdp", number=1, interface="s1")
+        except AssertionError as refusal:
+            if mbufs == "1024" and "memory.mbufs is too small" in str(refusal):
+                return
+            pytest.skip(f"AF_XDP needs its sockets in the kernel and DPDK's net_af_xdp: {refusal}")
+        switch.ask("port-add", name="s2", type="af_packet", number=2, interface="s2")
+        switch.add_rules("in_port=1,actions=output:2", "in_port=2,actions=output:1")
+        frames_pass_both_ways(net)
+        killed = switch.process()
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: switch.answers() and all(port["link"] == "live" for port in switch.ask("ports")))
+        frames_pass_both_ways(net)
+
+
+def frames_pass_both_ways(net: Network) -> None:
+    for one, other in ((1, 2), (2, 1)):
+        net.ports[one].send(over4(17))
+        until(lambda other=other: net.ports[other].receive() == over4(17))  # type: ignore[misc]

@@ -153,6 +153,7 @@ def test_refusals_name_what_is_wrong(switch: Switch) -> None:
         ({"name": "p", "type": "memif", "socket": "/nonexistent/s"}, "port p: cannot listen at /nonexistent/s"),
         ({"name": "p", "type": "memif", "socket": "s", "colour": 1}, "colour"),
         ({"name": "p", "type": "dpdk", "devargs": "net_nothing0"}, "net_nothing0"),
+        ({"name": "p", "type": "dpdk", "devargs": "0000:ff:1f.7"}, 'port p: .*0000:ff:1f.7 .*start with "pci": true'),
         (
             {"name": "p", "type": "vxlan", "underlay": "u", "local": "1.1.1.1", "remote": "2.2.2.2", "vni": 1},
             "underlay u",
@@ -165,6 +166,16 @@ def test_refusals_name_what_is_wrong(switch: Switch) -> None:
         switch.ask("dance")
     with pytest.raises(AssertionError, match="the last that is awake"):
         switch.ask("worker-park", worker=0)
+
+
+def test_a_wrong_pci_address_is_told(tmp_path: Path) -> None:
+    """With the PCI bus on, on which DPDK may take no device, so that it leaves the machine's own alone."""
+    (tmp_path / "quake.json").write_text('{"pci": true, "eal": ["-a", "ffff:ff:1f.7"]}')
+    with (
+        running(tmp_path, "--mbufs", "4096", "--config", str(tmp_path / "quake.json")) as switch,
+        pytest.raises(AssertionError, match=r"port p: there is no PCI device ffff:ff:1f\.6 here; lspci"),
+    ):
+        switch.ask("port-add", name="p", type="dpdk", devargs="ffff:ff:1f.6")
 
 
 def test_probes_and_metrics(switch: Switch) -> None:

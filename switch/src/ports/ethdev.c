@@ -10,9 +10,11 @@
 
 #include <rte_bus.h>
 #include <rte_dev.h>
+#include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_interrupts.h>
+#include <rte_pci.h>
 
 #include "../base/buf.h"
 #include "../base/error.h"
@@ -46,12 +48,28 @@ static void link_ready(void *aux, uint32_t events) {
 
 /* ---- Opening ---- */
 
+/* Why the device `name` cannot be probed, where that is known. */
+static char *explain_pci(const char *name, int error) {
+    struct rte_pci_addr address;
+    if (rte_pci_addr_parse(name, &address))
+        return NULL;
+    if (!rte_eal_has_pci())
+        return error_make("the device %s is a PCI device, and the PCI bus is off: start with \"pci\": true", name);
+    if (error == -ENODEV)
+        return error_make("there is no PCI device %s here; lspci -D lists those there are", name);
+    return error_make("DPDK cannot open the PCI device %s: %s; is it bound to vfio-pci? dpdk-devbind.py -s tells", name,
+                      rte_strerror(-error));
+}
+
 static char *probe(const char *devargs, uint16_t *id) {
     char name[RTE_DEV_NAME_MAX_LEN];
     snprintf(name, sizeof name, "%.*s", (int) strcspn(devargs, ","), devargs);
     if (!rte_eth_dev_get_port_by_name(name, id))
         return error_make("the device %s is another port's already", name);
     int error = rte_dev_probe(devargs);
+    char *reason = error ? explain_pci(name, error) : NULL;
+    if (reason)
+        return reason;
     if (error)
         return error_make("DPDK cannot open the device \"%s\": %s; its log says why", devargs, rte_strerror(-error));
     if (rte_eth_dev_get_port_by_name(name, id))
@@ -102,7 +120,9 @@ static char *start(struct ethdev *device) {
     if (!error)
         error = rte_eth_dev_start(device->id);
     if (error)
-        return error_make("the device does not start: %s; DPDK's log says why", rte_strerror(-error));
+        return error_make("the device does not start: %s; DPDK's log says why, or memory.mbufs is too small for its "
+                          "rings: %u are free",
+                          rte_strerror(-error), rte_mempool_avail_count(device->up.host->pool));
     (void) rte_eth_promiscuous_enable(device->id); /* virtual devices need not know the word */
     (void) rte_eth_dev_get_mtu(device->id, &device->up.mtu);
     return NULL;
