@@ -4,7 +4,7 @@
  * One socket serves one port and one client at a time. All messages are handled on the control thread; a worker gets to
  * see a connection when it is complete, and a connection is taken apart only after every worker has let go of it.
  *
- * Neighbours: memif.h has the protocol; memif_ring.c the packets. */
+ * Neighbours: memif.h has the protocol; memif_ring.c the packets; bell.h wakes. */
 #include "memif.h"
 
 #include <errno.h>
@@ -109,11 +109,11 @@ static const char *take_ring(struct memif_connection *connection, const struct m
     uint64_t bytes = sizeof(struct memif_shared_ring) + size * sizeof(struct memif_descriptor);
     if (ring->shared || !region->base || add->offset % 64 || add->offset + bytes > region->size)
         return "the ring does not lie in its region, or was given twice";
-    *ring = (struct memif_ring){(struct memif_shared_ring *) (region->base + add->offset), (uint16_t) size, 0, dup(fd)};
-    if (ring->fd < 0)
+    if (fd < 0 || !bell_is_eventfd(fd))
         return "a ring needs an eventfd";
-    fcntl(ring->fd, F_SETFL, O_NONBLOCK);
-    return NULL;
+    *ring = (struct memif_ring){(struct memif_shared_ring *) (region->base + add->offset), (uint16_t) size, 0,
+                                from_client ? bell_watch(fd) : dup(fd)};
+    return ring->fd < 0 ? "the switch has no descriptor left" : NULL;
 }
 
 /* Rings must be numbered without gaps. Returns how many there are, or -1. */
@@ -271,6 +271,7 @@ static void memif_close(struct port *port) {
     }
     if (memif->listen_fd >= 0)
         close(memif->listen_fd);
+    bell_close(&memif->bell);
     if (memif->pending)
         connection_free(memif->pending);
     struct memif_connection *connection = atomic_load(&memif->connection);
@@ -291,10 +292,14 @@ static char *memif_open(const json_t *spec, const char *name, const struct port_
     struct memif *memif = xzalloc(sizeof *memif);
     port_init(&memif->up, &port_type_memif, host, name, 1);
     memif->up.n_tx_queues = 0; /* until a client is there */
+    memif->listen_fd = -1;
     memif->id = (uint32_t) id;
     snprintf(memif->path, sizeof memif->path, "%s", path);
     snprintf(memif->secret, sizeof memif->secret, "%s", secret);
-    char *error = listen_at(memif);
+    char *error = bell_open(&memif->bell) ? listen_at(memif)
+                                          : error_make("no asynchronous requests, which wake clients: %s; they need the "
+                                                       "calls io_setup and io_submit, and room below fs.aio-max-nr",
+                                                       strerror(errno));
     if (error) {
         memif_close(&memif->up);
         return error;

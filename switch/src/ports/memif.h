@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bell.h"
 #include "port.h"
 
 #define MEMIF_COOKIE UINT32_C(0x3e31f20)
@@ -111,7 +112,7 @@ struct memif_region {
 struct memif_ring {
     struct memif_shared_ring *shared; /* NULL: not given */
     uint16_t size, next;              /* descriptors; where we are */
-    int fd;                           /* the client's wake-up */
+    int fd;                           /* rx: readable when the client rang; tx: the eventfd that rings it */
 } __attribute__((aligned(64)));
 
 struct memif;
@@ -136,6 +137,7 @@ struct memif {
     char path[108];
     uint32_t id;
     char secret[25];
+    struct bell bell;
     struct memif_connection *pending;            /* still shaking hands */
     struct memif_connection *_Atomic connection; /* in use; RCU by host->synchronize */
 };

@@ -2,7 +2,6 @@
 #include "memif.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include <rte_branch_prediction.h>
 #include <rte_mbuf.h>
@@ -152,7 +151,7 @@ unsigned memif_transmit(struct port *port, unsigned queue, struct rte_mbuf **pac
     ring->next = position;
     atomic_store_explicit(&ring->shared->tail, position, memory_order_seq_cst); /* before the flags are read */
     if (sent && !(atomic_load_explicit(&ring->shared->flags, memory_order_relaxed) & MEMIF_RING_MASK_INTERRUPT))
-        (void) !write(ring->fd, &(uint64_t){1}, sizeof(uint64_t));
+        bell_ring(&((struct memif *) port)->bell, ring->fd);
     rte_pktmbuf_free_bulk(packets, sent);
     return sent;
 }
@@ -167,10 +166,9 @@ int memif_arm(struct port *port, unsigned queue) {
 
 void memif_disarm(struct port *port, unsigned queue, bool readable) {
     struct memif_connection *connection = connection_of(port);
-    uint64_t count;
     if (!connection || queue >= connection->n_rx)
         return;
     atomic_store_explicit(&connection->rx[queue].shared->flags, MEMIF_RING_MASK_INTERRUPT, memory_order_relaxed);
     if (readable)
-        (void) !read(connection->rx[queue].fd, &count, sizeof count);
+        bell_heard(connection->rx[queue].fd);
 }

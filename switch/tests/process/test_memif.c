@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
@@ -295,6 +296,39 @@ static void an_armed_queue_wakes(void **state) {
     assert_int_equal(port_type_memif.arm(bed.port, 0), -1); /* nobody there: nothing to wait for */
 }
 
+static bool is_readable(int fd) {
+    return poll(&(struct pollfd){fd, POLLIN, 0}, 1, 0) == 1;
+}
+
+/* What is shared of an eventfd are its counter and its flags: full and blocking when it is to be rung, empty and
+ * blocking when it has rung. Whoever writes or reads it hangs here. */
+static void an_eventfd_that_blocks_holds_nobody_up(void **state) {
+    (void) state;
+    struct client *client = client_ready();
+    const uint64_t full = UINT64_MAX - 1, one = 1;
+    uint64_t count;
+    assert_int_equal(fcntl(client->wake[0], F_SETFL, 0) | fcntl(client->wake[1], F_SETFL, 0), 0);
+    assert_int_equal(write(client->wake[1], &full, sizeof full), sizeof full);
+    for (uint16_t i = 0; i < 300; i++) { /* more than what is done at the kernel's is kept for */
+        struct rte_mbuf *packet = packet_of(60);
+        client->tx->descriptors[i & (RING - 1)] = (struct memif_descriptor){0, 0, BUFFER, BUFFERS, 0};
+        atomic_store(&client->tx->head, i + 1);
+        assert_int_equal(port_type_memif.transmit(bed.port, 0, &packet, 1), 1);
+    }
+    assert_true(is_readable(client->wake[1]));
+
+    for (unsigned i = 0; i < 3; i++) {
+        int fd = port_type_memif.arm(bed.port, 0);
+        assert_false(is_readable(fd));
+        assert_int_equal(write(client->wake[0], &one, sizeof one), sizeof one);
+        assert_true(is_readable(fd));
+        assert_int_equal(read(client->wake[0], &count, sizeof count), sizeof count);
+        port_type_memif.disarm(bed.port, 0, true);
+        assert_false(is_readable(fd));
+    }
+    client_leave(client);
+}
+
 static void descriptors_that_point_nowhere_are_counted(void **state) {
     (void) state;
     struct client *client = client_ready();
@@ -370,6 +404,19 @@ static void a_ring_must_lie_in_its_region(void **state) {
     client_close(client);
 }
 
+static void a_ring_is_rung_by_an_eventfd_only(void **state) {
+    (void) state;
+    for (unsigned with_file = 0; with_file < 2; with_file++) {
+        struct client *client = client_connect();
+        const struct memif_message init = init_message("s3cret"), ring = ring_message(0, TX_RING);
+        seal(client);
+        assert_int_equal(tell(client, &init, -1), MEMIF_ACK);
+        assert_int_equal(tell(client, &region_message, client->memory), MEMIF_ACK);
+        assert_int_equal(tell(client, &ring, with_file ? client->memory : -1), MEMIF_DISCONNECT);
+        client_close(client);
+    }
+}
+
 static unsigned open_descriptors(void) {
     unsigned n = 0;
     for (int fd = 0; fd < 1024; fd++)
@@ -425,9 +472,11 @@ int main(void) {
         cmocka_unit_test_setup_teardown(frames_arrive_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(frames_leave_into_offered_buffers_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_armed_queue_wakes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_eventfd_that_blocks_holds_nobody_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(descriptors_that_point_nowhere_are_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_breaks_the_protocol_is_sent_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_ring_must_lie_in_its_region, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_ring_is_rung_by_an_eventfd_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_descriptor_stays_that_nobody_asked_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(clients_die_while_they_are_polled, set_up, tear_down),
     };
