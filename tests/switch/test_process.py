@@ -4,6 +4,9 @@ Packets come from a file (net_pcap) that is read once, when its port opens, and 
 before the rules were in force would show as packets that are missing.
 """
 
+import contextlib
+import fcntl
+import mmap
 import os
 import signal
 import socket
@@ -192,3 +195,49 @@ def test_probes_and_metrics(switch: Switch) -> None:
 def test_a_worker_without_traffic_blocks(switch: Switch) -> None:
     switch.ask("port-add", name="m", type="memif", socket=str(switch.home / "memif"))
     until(lambda: switch.ask("workers")["workers"][0]["state"] == "blocked")
+
+
+def test_a_port_beside_one_that_cannot_wake_is_not_left_armed(switch: Switch) -> None:
+    """A client of an armed port rings for every packet; its worker, which cannot block, would never look."""
+    switch.ask("port-add", name="m", type="memif", socket=str(switch.home / "memif"))
+    switch.ask("port-add", name="n", type="dpdk", devargs="net_null0,no-rx=1")
+    with memif_client(switch.home / "memif") as memory:
+        napped = naps(switch)
+        until(lambda: naps(switch) > napped + 20000)  # for longer than a worker waits until it tries to block
+        until(lambda: memory[RING_FLAGS] == MASKED)
+
+
+RING_FLAGS, MASKED = 4, 1
+"""Offset in memory, and its value while the client need not ring."""
+
+
+def naps(switch: Switch) -> int:
+    return int(switch.ask("workers")["workers"][0]["naps"])
+
+
+@contextlib.contextmanager
+def memif_client(path: Path) -> Iterator[mmap.mmap]:
+    """The memory of a client, which begins with the ring that it would send by."""
+    size, cookie, log2_size, init, region, ring, connect = 4096, 0x3E31F20, 4, 3, 4, 5, 6
+    memory = os.memfd_create("region", os.MFD_ALLOW_SEALING)
+    os.ftruncate(memory, size)
+    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    shared = mmap.mmap(memory, size)
+    bell = os.eventfd(0)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as channel:
+        channel.settimeout(PATIENCE_S)
+        channel.connect(str(path))
+        told: list[tuple[bytes, list[int]]] = [
+            (struct.pack("<HHIB", init, 0x200, 0, 0), []),
+            (struct.pack("<HHQ", region, 0, size), [memory]),
+        ]
+        for from_client, offset in ((1, 0), (0, size // 2)):
+            struct.pack_into("<I", shared, offset, cookie)
+            told.append((struct.pack("<HHHHIBH", ring, from_client, 0, 0, offset, log2_size, 0), [bell]))
+        for message, fds in [*told, (struct.pack("<H", connect), [])]:
+            channel.recv(128)  # the answer to what came before
+            socket.send_fds(channel, [message.ljust(128, b"\0")], fds)
+        channel.recv(128)
+        yield shared
+    for fd in (memory, bell):
+        os.close(fd)

@@ -2,6 +2,7 @@
 #include "ethdev.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -157,7 +158,8 @@ void ethdev_close(struct port *port) {
     struct rte_eth_dev_info info;
     bool known = !rte_eth_dev_info_get(device->id, &info);
     (void) rte_eth_dev_stop(device->id);
-    rte_eth_dev_callback_unregister(device->id, RTE_ETH_EVENT_INTR_LSC, link_event, device);
+    while (rte_eth_dev_callback_unregister(device->id, RTE_ETH_EVENT_INTR_LSC, link_event, device) == -EAGAIN)
+        sched_yield(); /* it is running, on a thread of DPDK's, and uses the device */
     (void) rte_eth_dev_close(device->id);
     if (known)
         (void) rte_dev_remove(info.device);

@@ -116,25 +116,29 @@ static void nap(struct worker *worker, const struct queue_set *set) {
     add(&worker->counters.naps, 1);
 }
 
-/* Ask every queue for a wake-up. Returns how many entries of `waits` were filled, or 0 if a port cannot wake us. */
-static unsigned arm(const struct worker *worker, const struct queue_set *set, struct pollfd *waits) {
-    unsigned n = 0;
-    waits[n++] = (struct pollfd){worker->wake_fd, POLLIN, 0};
-    for (unsigned i = 0; i < set->n; i++) {
-        struct port *port = set->queues[i].port;
-        int fd = port->type->arm ? port->type->arm(port, set->queues[i].queue) : PORT_CANNOT_WAIT;
-        if (fd == PORT_CANNOT_WAIT || n == MAX_WAITS)
-            return 0;
-        waits[n++] = (struct pollfd){fd, POLLIN, 0}; /* poll() passes over -1 */
-    }
-    return n;
-}
-
 static void disarm(const struct queue_set *set, const struct pollfd *waits, unsigned n) {
     for (unsigned i = 0; i + 1 < n; i++) {
         struct port *port = set->queues[i].port;
         port->type->disarm(port, set->queues[i].queue, waits[i + 1].revents & POLLIN);
     }
+}
+
+/* Ask every queue for a wake-up. Returns how many entries of `waits` were filled, or 0 if a port cannot wake us; then
+ * none stays armed. */
+static unsigned arm(const struct worker *worker, const struct queue_set *set, struct pollfd *waits) {
+    unsigned n = 0;
+    waits[n++] = (struct pollfd){worker->wake_fd, POLLIN, 0};
+    for (unsigned i = 0; i < set->n; i++) {
+        struct port *port = set->queues[i].port;
+        bool can_wait = port->type->arm && n < MAX_WAITS;
+        int fd = can_wait ? port->type->arm(port, set->queues[i].queue) : PORT_CANNOT_WAIT;
+        if (fd == PORT_CANNOT_WAIT) {
+            disarm(set, waits, n);
+            return 0;
+        }
+        waits[n++] = (struct pollfd){fd, POLLIN, 0}; /* poll() passes over -1 */
+    }
+    return n;
 }
 
 /* A set that is new to this worker: whoever polled its queues before may have left them armed. */
