@@ -12,6 +12,7 @@
 
 #define CONN_IN_SIZE ((size_t) 256 * 1024)
 #define CONN_OUT_HIGH ((size_t) 8 * 1024 * 1024) /* a peer that leaves more unread is not read from */
+#define CONN_OUT_LOW ((size_t) 256 * 1024)       /* a long reply goes on when no more of it waits */
 #define READS_PER_ROUND 4                        /* then it is the others' turn */
 #define CONNECT_TIMEOUT_MS 5000
 #define HELLO_TIMEOUT_MS 5000
@@ -273,7 +274,7 @@ static void conn_handle_input(struct conn *conn) {
         at += len;
         if (buf_len(&conn->out) > CONN_OUT_HIGH)
             conn_flush(conn);
-        conn->reading_paused = buf_len(&conn->out) > CONN_OUT_HIGH;
+        conn->reading_paused = conn->series || buf_len(&conn->out) > CONN_OUT_HIGH;
         if (conn->reading_paused)
             break;
     }
@@ -309,17 +310,28 @@ static void conn_read(struct conn *conn) {
         loop_timer_set(conn->of->work, loop_now_ms());
 }
 
+/* A long reply is made as its beginning is taken; in between it is the others' turn. */
+static void conn_go_on(struct conn *conn) {
+    if (conn->close_reason || !conn->series || buf_len(&conn->out) > CONN_OUT_LOW)
+        return;
+    series_continue(conn);
+    conn_flush(conn);
+}
+
 static void conn_finish_round(struct conn *conn) {
     conn_flush(conn);
+    conn_go_on(conn);
     if (conn->close_reason) {
         conn_close(conn, conn->close_reason);
         return;
     }
-    if (conn->reading_paused && !buf_len(&conn->out)) {
+    if (conn->reading_paused && !conn->series && !buf_len(&conn->out)) {
         conn->reading_paused = false;
         conn_handle_input(conn);
         conn_flush(conn);
     }
+    if (conn->series && buf_len(&conn->out) <= CONN_OUT_LOW)
+        loop_timer_set(conn->of->work, loop_now_ms());
     conn_watch(conn);
 }
 

@@ -27,6 +27,7 @@ enum conn_state { CONN_BACKOFF, CONN_CONNECTING, CONN_HELLO, CONN_UP };
 struct acceptor;
 struct bundle;
 struct lookup;
+struct series;
 LIST_HEAD(bundle_list, bundle);
 LIST_HEAD(conn_list, conn);
 
@@ -69,6 +70,7 @@ struct conn {
     uint32_t packet_in_mask[2], port_status_mask[2], flow_removed_mask[2]; /* [0] master and equal, [1] slave */
     uint16_t miss_send_len;
     struct multipart_assembly multipart;
+    struct series *series; /* a reply that is not whole yet; until then no more is read */
     struct bundle_list bundles;
     unsigned n_bundles;
 
@@ -159,6 +161,10 @@ void of_accepted(struct of *of, const struct ofp_header *message, size_t len);
 /* ---- events.c ---- */
 /* What messages tell of a rule's counts: all ones is what is not counted (sections 5.8 and 7.3.4.1). */
 struct dp_counter flow_counter(const struct dp_flow *flow, uint16_t flags);
+
+/* ---- multipart.c ---- */
+void series_continue(struct conn *conn); /* some more of the reply */
+void series_end(struct conn *conn);
 
 /* ---- bundle.c ---- */
 handler handle_bundle_control, handle_bundle_add;

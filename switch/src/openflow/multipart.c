@@ -1,5 +1,6 @@
 #include "multipart.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define BAD_REQUEST(code) OFPERR(OFPET_BAD_REQUEST, OFPBRC_##code)
@@ -35,6 +36,12 @@ static void reply_message_begin(struct reply *reply, size_t at) {
     ((struct ofp_multipart *) reply_at(reply, at))->type = htobe16(reply->type);
 }
 
+/* Nothing but its header was put. */
+static void reply_message_forget(struct reply *reply) {
+    reply->out->end = reply->out->start + reply->start;
+    reply->conn->messages_out--;
+}
+
 /* The message ends before `end`, and another follows; `entry`, which did not fit, is the first of that. */
 static void reply_split(struct reply *reply, size_t entry) {
     struct ofp_multipart header = *(struct ofp_multipart *) reply_at(reply, reply->start);
@@ -68,16 +75,48 @@ static ofperr answer(struct conn *conn, be32 xid, uint16_t type, const void *bod
     struct reply reply = {.conn = conn, .out = &conn->out, .xid = xid, .type = type};
     if (len < rows[type].len || (len > rows[type].len && !rows[type].longer))
         return BAD_REQUEST(BAD_LEN);
-    size_t before = buf_len(&conn->out);
-    reply_message_begin(&reply, before);
+    reply_message_begin(&reply, buf_len(&conn->out));
     ofperr error = rows[type].handle(&reply, body, len);
-    if (error) { /* nothing but the header was put */
-        conn->out.end = conn->out.start + before;
-        conn->messages_out--;
-        return error;
+    if (error || conn->series)
+        reply_message_forget(&reply);
+    else
+        message_end(&conn->out, reply.start);
+    if (conn->series)
+        series_continue(conn);
+    return error;
+}
+
+/* ---- Replies in series ---- */
+
+struct series *series_begin(struct reply *reply, bool (*put)(struct series *series, struct reply *reply)) {
+    struct series *series = xzalloc(sizeof *series);
+    series->xid = reply->xid;
+    series->type = reply->type;
+    series->put = put;
+    return reply->conn->series = series;
+}
+
+void series_continue(struct conn *conn) {
+    struct series *series = conn->series;
+    struct reply reply = {.conn = conn, .out = &conn->out, .xid = series->xid, .type = series->type};
+    reply_message_begin(&reply, buf_len(&conn->out));
+    bool more = series->put(series, &reply);
+    if (more && buf_len(&conn->out) == reply.start + sizeof(struct ofp_multipart)) {
+        reply_message_forget(&reply);
+        return;
     }
     message_end(&conn->out, reply.start);
-    return 0;
+    if (more)
+        ((struct ofp_multipart *) reply_at(&reply, reply.start))->flags = htobe16(OFPMPF_REPLY_MORE);
+    else
+        series_end(conn);
+}
+
+void series_end(struct conn *conn) {
+    if (conn->series)
+        dp_flow_walk_end(conn->series->walk);
+    free(conn->series);
+    conn->series = NULL;
 }
 
 /* ---- Requests ---- */

@@ -24,6 +24,7 @@ void session_reset(struct conn *conn) {
     conn->errors_heard = 0;
     conn->multipart.open = false;
     buf_free(&conn->multipart.body);
+    series_end(conn);
     bundles_discard(conn);
 }
 

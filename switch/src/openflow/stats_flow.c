@@ -48,19 +48,24 @@ static bool put_flow(void *aux, const struct dp_flow *flow) {
     return true;
 }
 
-ofperr multipart_flow(struct reply *reply, const void *body, size_t len) {
+static bool put_flows(struct series *series, struct reply *reply) {
+    return dp_flow_walk_step(series->walk, put_flow, reply);
+}
+
+/* Answers with what `put` makes of the flows that the request asks for. */
+static ofperr walk_flows(struct reply *reply, const void *body, size_t len,
+                         bool (*put)(struct series *series, struct reply *reply)) {
     struct dp_flow_filter filter;
     struct match match;
     ofperr error = decode_filter(body, len, &filter, &match);
     if (!error)
-        dp_flow_each(reply->conn->of->dp, &filter, put_flow, reply);
+        series_begin(reply, put)->walk = dp_flow_walk_begin(reply->conn->of->dp, &filter);
     return error;
 }
 
-struct aggregate {
-    struct dp_counter counter;
-    uint32_t flows;
-};
+ofperr multipart_flow(struct reply *reply, const void *body, size_t len) {
+    return walk_flows(reply, body, len, put_flows);
+}
 
 /* A sum of which a part is not known is not known. */
 static uint64_t plus(uint64_t sum, uint64_t part) {
@@ -68,27 +73,26 @@ static uint64_t plus(uint64_t sum, uint64_t part) {
 }
 
 static bool add_flow(void *aux, const struct dp_flow *flow) {
-    struct aggregate *sum = aux;
+    struct series *series = aux;
     struct dp_flow_view view;
     dp_flow_view(flow, &view);
-    struct dp_counter counter = flow_counter(flow, view.flags);
-    sum->counter.packets = plus(sum->counter.packets, counter.packets);
-    sum->counter.bytes = plus(sum->counter.bytes, counter.bytes);
-    sum->flows++;
+    struct dp_counter counter = flow_counter(flow, view.flags), *sum = &series->sum.counter;
+    sum->packets = plus(sum->packets, counter.packets);
+    sum->bytes = plus(sum->bytes, counter.bytes);
+    series->sum.flows++;
     return true;
 }
 
-ofperr multipart_aggregate(struct reply *reply, const void *body, size_t len) {
-    struct dp_flow_filter filter;
-    struct match match;
-    struct aggregate sum = {{0, 0}, 0};
-    ofperr error = decode_filter(body, len, &filter, &match);
-    if (error)
-        return error;
-    dp_flow_each(reply->conn->of->dp, &filter, add_flow, &sum);
+static bool put_sum(struct series *series, struct reply *reply) {
+    if (dp_flow_walk_step(series->walk, add_flow, series))
+        return true;
     struct ofp_aggregate_stats_reply *wire = reply_entry(reply, sizeof *wire);
-    wire->packet_count = htobe64(sum.counter.packets);
-    wire->byte_count = htobe64(sum.counter.bytes);
-    wire->flow_count = htobe32(sum.flows);
-    return 0;
+    wire->packet_count = htobe64(series->sum.counter.packets);
+    wire->byte_count = htobe64(series->sum.counter.bytes);
+    wire->flow_count = htobe32(series->sum.flows);
+    return false;
+}
+
+ofperr multipart_aggregate(struct reply *reply, const void *body, size_t len) {
+    return walk_flows(reply, body, len, put_sum);
 }

@@ -3,6 +3,8 @@
 
 #define MAX_GROUPS OFPG_MAX
 #define MAX_METERS OFPM_MAX
+#define PART_ENTRIES 1000 /* of a reply in series */
+#define PART_BYTES ((size_t) 512 * 1024)
 
 /* ---- Groups ---- */
 
@@ -37,12 +39,27 @@ static void put_group_desc(struct reply *reply, const struct dp_group_view *grou
     reply_entry_end(reply, entry);
 }
 
-static void each_group(struct reply *reply, void (*put)(struct reply *reply, const struct dp_group_view *group)) {
+/* Some more groups, until a good deal waits to be sent. */
+static bool put_groups(struct series *series, struct reply *reply,
+                       void (*put)(struct reply *reply, const struct dp_group_view *group)) {
     struct dp *dp = reply->conn->of->dp;
     struct dp_group_view view;
-    for (uint32_t id = OFPG_ANY; (id = dp_group_next(dp, id)) != OFPG_ANY;)
-        if (dp_group_view(dp, id, &view))
+    for (unsigned i = 0; i < PART_ENTRIES && buf_len(reply->out) < PART_BYTES; i++) {
+        series->id = dp_group_next(dp, series->id);
+        if (series->id == OFPG_ANY)
+            return false;
+        if (dp_group_view(dp, series->id, &view))
             put(reply, &view);
+    }
+    return true;
+}
+
+static bool put_all_group_stats(struct series *series, struct reply *reply) {
+    return put_groups(series, reply, put_group_stats);
+}
+
+static bool put_all_group_desc(struct series *series, struct reply *reply) {
+    return put_groups(series, reply, put_group_desc);
 }
 
 ofperr multipart_group(struct reply *reply, const void *body, size_t len) {
@@ -51,7 +68,7 @@ ofperr multipart_group(struct reply *reply, const void *body, size_t len) {
     struct dp_group_view view;
     (void) len;
     if (id == OFPG_ALL)
-        each_group(reply, put_group_stats);
+        series_begin(reply, put_all_group_stats)->id = OFPG_ANY;
     else if (id > OFPG_MAX)
         return OFPERR(OFPET_GROUP_MOD_FAILED, OFPGMFC_INVALID_GROUP);
     else if (dp_group_view(reply->conn->of->dp, id, &view))
@@ -63,7 +80,7 @@ ofperr multipart_group(struct reply *reply, const void *body, size_t len) {
 
 ofperr multipart_group_desc(struct reply *reply, const void *body, size_t len) {
     (void) body, (void) len;
-    each_group(reply, put_group_desc);
+    series_begin(reply, put_all_group_desc)->id = OFPG_ANY;
     return 0;
 }
 

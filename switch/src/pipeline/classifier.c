@@ -10,6 +10,8 @@
 #include "datapath.h"
 #include "lpm.h"
 
+#define TUPLES_PER_RULE 16 /* that are passed over in the time that showing a rule takes */
+
 const char *const classifier_form_names[] = {
     [FORM_EMPTY] = "empty", [FORM_ALL_MATCH] = "all-match",   [FORM_PORT] = "port-indexed",
     [FORM_EXACT] = "exact", [FORM_ROUTES] = "longest-prefix", [FORM_TUPLES] = "tuple-space",
@@ -236,6 +238,73 @@ bool classifier_each(const struct classifier *c, const struct match *match,
             return false;
         }
     }
+    return true;
+}
+
+static int compare_shapes(const struct shape *a, const struct shape *b) {
+    if (a->hash != b->hash || a->words != b->words) {
+        return a->hash < b->hash || (a->hash == b->hash && a->words < b->words) ? -1 : 1;
+    }
+    return memcmp(a->mask, b->mask, a->n * sizeof a->mask[0]);
+}
+
+/* The tuple to go on with: the one that was left half-way, or the first behind it. */
+static const struct tuple *tuple_at(const struct search *search, struct classifier_place *place) {
+    const struct tuple *first = NULL;
+    for (unsigned i = 0; search && i < search->n; i++) {
+        const struct tuple *tuple = search->step[i].tuple;
+        int behind = place->begun ? compare_shapes(tuple->shape, &place->shape) : 1;
+        if ((behind > 0 || (!behind && place->at)) && (!first || compare_shapes(tuple->shape, first->shape) < 0)) {
+            first = tuple;
+        }
+    }
+    if (first && (!place->begun || compare_shapes(first->shape, &place->shape) != 0)) {
+        *place = (struct classifier_place){true, *first->shape, 0};
+    }
+    return first;
+}
+
+struct walk {
+    struct each each;
+    unsigned budget;
+};
+
+static bool walk_chain(void *aux, struct dp_flow *head) {
+    struct walk *walk = aux;
+    walk->budget -= walk->budget > 0;
+    return each_of_chain(head, &walk->each);
+}
+
+static bool walk_tuple(const struct tuple *tuple, uint32_t *at, struct walk *walk) {
+    const struct match *match = walk->each.match;
+    if (match && !mask_within(match, tuple->shape)) {
+        *at = 0;
+        return true;
+    }
+    if (match && tuple->exact && tuple->shape == shape_find(&tuple->shape->dp->shapes, &match->mask)) {
+        *at = 0;
+        return each_of_chain(tuple_chain(tuple, &match->value), &walk->each);
+    }
+    do {
+        walk->budget -= walk->budget > 0;
+        if (!tuple_walk(tuple, at, walk_chain, walk)) {
+            return false;
+        }
+    } while (*at && walk->budget);
+    return true;
+}
+
+bool classifier_walk(const struct classifier *c, const struct match *match, struct classifier_place *place,
+                     unsigned budget, bool (*call)(void *aux, struct dp_flow *rule), void *aux) {
+    struct walk walk = {{match, call, aux}, budget};
+    const unsigned looking = 1 + (c->search ? c->search->n : 0) / TUPLES_PER_RULE; /* what finding a tuple costs */
+    do {
+        const struct tuple *tuple = tuple_at(c->search, place);
+        if (!tuple || !walk_tuple(tuple, &place->at, &walk)) {
+            return false;
+        }
+        walk.budget -= walk.budget < looking ? walk.budget : looking;
+    } while (walk.budget);
     return true;
 }
 

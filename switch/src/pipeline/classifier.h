@@ -49,6 +49,15 @@ struct dp_flow *classifier_find(const struct classifier *classifier, const struc
  * nothing else; it returns false to stop. */
 bool classifier_each(const struct classifier *classifier, const struct match *match,
                      bool (*each)(void *aux, struct dp_flow *rule), void *aux);
+/* Control thread: the same in steps, between which rules may come and go. A rule that is there all the time is met once.
+ * A zeroed place is the beginning; false: this was the last step, or `each` said stop. */
+struct classifier_place {
+    bool begun;
+    struct shape shape; /* a copy: tuples are met in the order of their shapes, which may go meanwhile */
+    uint32_t at;        /* in its tuple; 0: done with it */
+};
+bool classifier_walk(const struct classifier *classifier, const struct match *match, struct classifier_place *place,
+                     unsigned budget, bool (*each)(void *aux, struct dp_flow *rule), void *aux);
 /* Control thread: whether a rule alive of `priority` may match a packet that `match` matches as well. */
 bool classifier_overlaps(const struct classifier *classifier, const struct match *match, uint16_t priority);
 

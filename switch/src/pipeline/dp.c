@@ -10,6 +10,7 @@
 #include "txn.h"
 #include "worker.h"
 
+#define WALK_STEP 2000  /* buckets and rules */
 #define FIRST_VERSION 1 /* a rule removed by a plain change exists until version 0: in none */
 
 uint64_t now_ns(void) {
@@ -202,6 +203,48 @@ void dp_flow_each(struct dp *dp, const struct dp_flow_filter *filter,
             return;
         }
     }
+}
+
+struct dp_flow_walk {
+    struct dp *dp;
+    struct dp_flow_filter filter;
+    struct match match;
+    unsigned table, end;
+    struct classifier_place place;
+};
+
+struct dp_flow_walk *dp_flow_walk_begin(struct dp *dp, const struct dp_flow_filter *filter) {
+    struct dp_flow_walk *walk = xzalloc(sizeof *walk);
+    bool all = filter->table_id == OFPTT_ALL;
+    walk->dp = dp;
+    walk->filter = *filter;
+    walk->table = all ? 0 : filter->table_id;
+    walk->end = all ? DP_TABLES : filter->table_id + 1U;
+    if (filter->match) {
+        walk->match = *filter->match;
+        walk->filter.match = &walk->match;
+    }
+    return walk;
+}
+
+bool dp_flow_walk_step(struct dp_flow_walk *walk, bool (*each)(void *aux, const struct dp_flow *flow), void *aux) {
+    struct filtered f = {&walk->filter, each, aux};
+    while (walk->table < walk->end && !walk->dp->tables[walk->table].search) {
+        walk->table++;
+        walk->place = (struct classifier_place){0};
+    }
+    if (walk->table == walk->end) {
+        return false;
+    }
+    if (!classifier_walk(&walk->dp->tables[walk->table], walk->filter.match, &walk->place, WALK_STEP, filter_one, &f)) {
+        walk->table++;
+        walk->place = (struct classifier_place){0};
+    }
+    return walk->table < walk->end;
+}
+
+void dp_flow_walk_end(struct dp_flow_walk *walk) {
+    free(walk);
 }
 
 void dp_table_stats(struct dp *dp, uint8_t table_id, struct dp_table_stats *stats) {

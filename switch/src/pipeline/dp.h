@@ -198,6 +198,14 @@ struct dp_flow_filter {
 void dp_flow_each(struct dp *dp, const struct dp_flow_filter *filter,
                   bool (*each)(void *aux, const struct dp_flow *flow), void *aux);
 
+/* The same in steps, between which anything may change: a rule that is there all the time is met once, one that comes or
+ * goes meanwhile perhaps. The filter is copied. */
+struct dp_flow_walk;
+struct dp_flow_walk *dp_flow_walk_begin(struct dp *dp, const struct dp_flow_filter *filter);
+/* False when that was the last of it; the walk is to be ended all the same. A step's cost is bounded. */
+bool dp_flow_walk_step(struct dp_flow_walk *walk, bool (*each)(void *aux, const struct dp_flow *flow), void *aux);
+void dp_flow_walk_end(struct dp_flow_walk *walk); /* NULL is none */
+
 struct dp_table_stats {
     uint32_t active;
     uint64_t lookups, matched;

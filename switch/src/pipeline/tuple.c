@@ -278,6 +278,33 @@ struct dp_flow *tuple_next_chain(const struct tuple *tuple, size_t *at) {
     return NULL;
 }
 
+static uint32_t reverse_bits(uint32_t word) {
+    word = (word >> 1 & 0x55555555) | (word & 0x55555555) << 1;
+    word = (word >> 2 & 0x33333333) | (word & 0x33333333) << 2;
+    word = (word >> 4 & 0x0f0f0f0f) | (word & 0x0f0f0f0f) << 4;
+    return __builtin_bswap32(word);
+}
+
+/* `*at` is the number of the bucket with its bits in reverse order: the lowest one decides first. */
+bool tuple_walk(const struct tuple *tuple, uint32_t *at, bool (*chain)(void *aux, struct dp_flow *head), void *aux) {
+    const struct buckets *buckets = tuple->buckets;
+    uint32_t home = reverse_bits(*at) & buckets->mask;
+    *at = (*at | (reverse_bits(buckets->mask) ^ UINT32_MAX)) + 1;
+    for (uint32_t i = home; i - home <= buckets->mask; i++) {
+        const struct bucket *bucket = &buckets->bucket[i & buckets->mask];
+        for (unsigned k = 0; k < BUCKET_SLOTS; k++) {
+            struct dp_flow *head = bucket->head[k];
+            if (head && (head->hash & buckets->mask) == home && !chain(aux, head)) {
+                return false;
+            }
+        }
+        if (!bucket->overflow) {
+            break;
+        }
+    }
+    return true;
+}
+
 /* ---- Workers ---- */
 
 /* The slots of `bucket` that bear `signature`, as bits. */

@@ -60,6 +60,11 @@ struct dp_flow *tuple_chain(const struct tuple *tuple, const struct flow *values
 /* Control thread: every chain in turn; NULL ends. `at` starts at 0. */
 struct dp_flow *tuple_next_chain(const struct tuple *tuple, size_t *at);
 
+/* Control thread: `chain` is called for the chains of one bucket (false ends it), and `*at` moves on; 0 is the beginning
+ * and, after the last, the end. Buckets are counted so that those into which growing splits one follow each other, so a
+ * walk may pause while rules come and go: it meets each key that stays once. */
+bool tuple_walk(const struct tuple *tuple, uint32_t *at, bool (*chain)(void *aux, struct dp_flow *head), void *aux);
+
 /* Workers: the rule of highest priority for each of `n` flows that exists in `version`, or NULL. */
 void tuple_lookup(const struct tuple *tuple, const struct flow *const *flows, unsigned n, uint64_t version,
                   struct dp_flow **found);

@@ -1,7 +1,9 @@
 /* Statistics and descriptions: what they say, how they split, how requests in parts are taken. */
 #include "rig.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "openflow/conn.h"
 
@@ -60,6 +62,61 @@ static void switch_is_described(void **state) {
     assert_string_equal(desc->dp_desc, "rig");
     buf_free(&body);
     client_close(client);
+}
+
+/* How often each cookie from 0 to `n` - 1 is among the flows of `body`; those above are left out. */
+static uint8_t *count_cookies(const struct buf *body, uint32_t n) {
+    uint8_t *times = xzalloc(n);
+    for (size_t at = 0; at < buf_len(body);) {
+        const struct ofp_flow_stats *flow = (const struct ofp_flow_stats *) (buf_data(body) + at);
+        uint64_t cookie = be64toh(flow->cookie);
+        times[cookie < n ? cookie : 0] += cookie < n;
+        at += be16toh(flow->length);
+    }
+    return times;
+}
+
+static void add_flows(struct client *client, uint32_t first, uint32_t end) {
+    for (uint32_t i = first; i < end; i++)
+        send_flow_mod(client, &(struct flow_spec){.in_port = 1 + i / 60000, .udp_dst = 1 + i % 60000, .cookie = i});
+    expect_silence(client);
+}
+
+enum { STAYING = 12000, COMING = 90000 };
+
+/* A controller asks for all flows and is slow to take them: no more than a part of the reply is kept for it, others are
+ * served, and flows come (so that the table grows) and go. */
+static void a_long_reply_waits_for_its_reader(void **state) {
+    struct rig *rig = *state;
+    struct client *slow = client_connect(rig), *other = client_connect(rig);
+    unsigned messages;
+    add_flows(other, 0, STAYING);
+    loop_fd_events(slow->watch, 0);
+    ask(slow, OFPMP_FLOW, 0, &all_flows, sizeof all_flows);
+    expect_silence(other);
+    const struct conn *conn;
+    size_t kept = 0;
+    LIST_FOREACH (conn, &rig->of->conns, link)
+        kept += buf_len(&conn->out);
+    assert_in_range(kept, 1, STAYING * sizeof(struct ofp_flow_stats) / 2);
+    add_flows(other, STAYING, COMING);
+    for (uint32_t i = 0; i < STAYING; i += 2)
+        send_flow_mod(other, &(struct flow_spec){.command = OFPFC_DELETE_STRICT, .in_port = 1, .udp_dst = 1 + i});
+    expect_silence(other);
+    loop_fd_events(slow->watch, EPOLLIN);
+    struct buf body = gather(slow, OFPMP_FLOW, &messages);
+    uint8_t *times = count_cookies(&body, COMING);
+    for (uint32_t i = 0; i < COMING; i++)
+        assert_in_range(times[i], i < STAYING && i % 2, 1); /* what stayed once, others perhaps */
+    send_plain(slow, OFPT_BARRIER_REQUEST, 9);
+    expect_message(slow, OFPT_BARRIER_REPLY, 9, 8);
+    ask(slow, OFPMP_FLOW, 0, &all_flows, sizeof all_flows);
+    expect_silence(other);
+    client_close(slow); /* half-way */
+    expect_silence(other);
+    client_close(other);
+    free(times);
+    buf_free(&body);
 }
 
 static void many_flows_take_many_messages(void **state) {
@@ -258,6 +315,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(switch_is_described),
         TEST(many_flows_take_many_messages),
+        TEST(a_long_reply_waits_for_its_reader),
         TEST(flow_statistics_repeat_what_was_sent),
         TEST(every_table_tells_its_features),
         TEST(tables_cannot_be_changed),
