@@ -10,7 +10,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,9 +80,17 @@ class Switch:
 
 
 @contextlib.contextmanager
-def running(home: Path, *options: str) -> Iterator[Switch]:
-    """A quake with these further options, ready to be asked."""
-    command = [str(QUAKE), "--control", str(home / "control"), "--controller", f"punix:{home}/openflow", *options]
+def running(home: Path, *options: str, under: Sequence[str] = ()) -> Iterator[Switch]:
+    """A quake with these further options, ready to be asked; `under` is a command that starts it, such as chrt."""
+    command = [
+        *under,
+        str(QUAKE),
+        "--control",
+        str(home / "control"),
+        "--controller",
+        f"punix:{home}/openflow",
+        *options,
+    ]
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(command, stderr=log, env=os.environ | {"XDG_RUNTIME_DIR": str(home)})
     switch = Switch(home, process)

@@ -192,6 +192,19 @@ def test_probes_and_metrics(switch: Switch) -> None:
         assert 'quake_port_up{port="n",number="1"} 1' in answer.read().decode()
 
 
+def test_real_time_priority_is_the_workers_alone(tmp_path: Path) -> None:
+    """All on one CPU: threads of one such priority that wait for each other would stand still."""
+    cpu = str(min(os.sched_getaffinity(0)))
+    under = ["taskset", "-c", cpu, "chrt", "-f", "10"]
+    if subprocess.run([*under, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no right to a real-time priority")
+    with running(tmp_path, "--mbufs", "4096", "--cpus", cpu, under=under) as switch:
+        switch.ask("port-add", name="v", type="vhost-user", socket=str(tmp_path / "vhost"))
+        tasks = [int(task.name) for task in Path(f"/proc/{switch.process()}/task").iterdir()]
+        real_time = {t for t in tasks if os.sched_getscheduler(t) == os.SCHED_FIFO}
+        assert [Path(f"/proc/{t}/comm").read_text() for t in real_time] == ["worker0\n"]
+
+
 def test_a_worker_without_traffic_blocks(switch: Switch) -> None:
     switch.ask("port-add", name="m", type="memif", socket=str(switch.home / "memif"))
     until(lambda: switch.ask("workers")["workers"][0]["state"] == "blocked")

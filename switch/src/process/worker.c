@@ -225,6 +225,17 @@ static void *run(void *aux) {
     return NULL;
 }
 
+static int kept_policy = SCHED_OTHER;
+static struct sched_param kept_priority;
+
+void worker_keep_priority(void) {
+    int policy = sched_getscheduler(0) & ~SCHED_RESET_ON_FORK;
+    if ((policy != SCHED_FIFO && policy != SCHED_RR) || sched_getparam(0, &kept_priority))
+        return;
+    kept_policy = policy;
+    (void) sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
+}
+
 static int pin(struct worker *worker) {
     cpu_set_t cpus;
     CPU_ZERO(&cpus);
@@ -247,6 +258,8 @@ char *worker_start(struct worker *worker) {
     pthread_setname_np(worker->thread, name);
     if (worker->cpu >= 0 && (error = pin(worker)))
         log_warning("worker %u cannot be pinned to CPU %d: %s", worker->id, worker->cpu, strerror(error));
+    if (kept_policy != SCHED_OTHER && (error = pthread_setschedparam(worker->thread, kept_policy, &kept_priority)))
+        log_warning("worker %u cannot have real-time priority: %s", worker->id, strerror(error));
     return NULL;
 }
 

@@ -86,6 +86,11 @@ struct worker {
     bool parked;
 };
 
+/* Give up the real-time priority that the process was started with (chrt), and keep it for the workers, which start
+ * after this. DPDK waits for threads that it makes in a way that starves them of a CPU where both have such a priority;
+ * and a worker that spins must not be the equal of those that control it. */
+void worker_keep_priority(void);
+
 /* NULL, or what is wrong. `worker` has id, cpu, dp, pool, rcu, ports and a queue set. */
 char *worker_start(struct worker *worker);
 void worker_stop(struct worker *worker); /* returns when the thread has ended */
