@@ -57,7 +57,8 @@ def test_random_input_under_sanitizers(tmp_path: Path, table: Table) -> None:
 
 def _build_sanitized() -> None:
     if not (SANITIZED / "build.ninja").exists():
-        options = ["-Db_sanitize=address,undefined", "-Db_lundef=false"]
+        # What the compiler warns of in instrumented code is often no fault of the code.
+        options = ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dwerror=false"]
         subprocess.run(["meson", "setup", *options, str(SANITIZED), str(quake.ROOT / "switch")], check=True)
     subprocess.run(["ninja", "-C", str(SANITIZED), *(f"tests/fuzz/fuzz_{target}" for target in TARGETS)], check=True)
 
