@@ -168,7 +168,6 @@ static int worker(void *aux, int journal_fd, int go_fd) {
     struct process *process = aux;
     sigset_t stop = stop_signals();
     sigprocmask(SIG_BLOCK, &stop, NULL); /* before DPDK makes the first thread, which would take them */
-    worker_keep_priority();              /* likewise */
     char *error = start_environment(&process->config);
     bool early = !process->config.hugepages; /* those are too dear to hold twice */
     if (!error && early)
@@ -291,6 +290,7 @@ int main(int argc, char **argv) {
         free(error);
         return QUAKE_EXIT_USAGE;
     }
+    worker_keep_priority();
     int status = direct ? worker(process, journal_create(), -1) : supervise(worker, process);
     config_free(&process->config);
     free(process);
