@@ -79,7 +79,7 @@ def test_a_thousand_messages_without_a_pause_are_all_processed(sw: Bed) -> None:
     assert len(sw.flow_stats()) == 1000
 
 
-@clause("6.3.1-hello")
+@clause("6.3.1-hello", "6.3.1-listens")
 @pytest.mark.parametrize(
     "hello", [_hello(4), _hello(6), _hello(6, 1 << 4 | 1 << 1), _hello(1, 1 << 4), _hello(4, 1 << 4, 1)], ids=str
 )
@@ -191,6 +191,39 @@ def test_a_slave_gets_port_status_only(roles: tuple[Bed, int]) -> None:
     sw.net.link(3, up=True)
     assert slave.await_event(of.OFPT_PORT_STATUS).desc.port_no == 3
     assert slave.events(of.OFPT_PACKET_IN) + slave.events(of.OFPT_FLOW_REMOVED) == []
+
+
+@clause("6.3.4-slave")
+def test_a_slave_does_not_set_table_features(roles: tuple[Bed, int]) -> None:
+    sw, generation = roles
+    features = struct.pack("!HB5x32sQQII", 64, 0, b"", 0, 0, 0, 1)
+    request = struct.pack("!BBHIHH4x", 4, of.OFPT_MULTIPART_REQUEST, 80, 7, of.OFPMP_TABLE_FEATURES, 0) + features
+    _role(sw.others[0], of.OFPCR_ROLE_SLAVE, generation)
+    refused = (of.OFPET_BAD_REQUEST, of.OFPBRC_IS_SLAVE)
+    assert sw.others[0].error(request) == refused
+    assert sw.others[0].request(msg.OFPTableFeaturesStatsRequest(DP, 0, [])).body
+
+
+@clause("6.3.4-generation-told")
+def test_every_role_reply_tells_the_generation(roles: tuple[Bed, int]) -> None:
+    sw, generation = roles
+    _role(sw.c, of.OFPCR_ROLE_MASTER, generation)
+    for role in (of.OFPCR_ROLE_NOCHANGE, of.OFPCR_ROLE_EQUAL):
+        assert _role(sw.others[0], role).generation_id == generation
+
+
+@clause("6.3.4-role-stays")
+def test_a_master_that_goes_leaves_the_others_roles(roles: tuple[Bed, int]) -> None:
+    sw, generation = roles
+    with _connection(sw) as master:
+        master.hello()
+        _role(master, of.OFPCR_ROLE_MASTER, generation)
+        _role(sw.others[0], of.OFPCR_ROLE_SLAVE, generation)
+        master.send(b"\x04\x12\x00\x04" + bytes(4))  # a length that ends the connection, and tells when it has ended
+        with pytest.raises(Silence, match="closed"):
+            _ = list(iter(master.raw, b""))
+    assert _role(sw.others[0], of.OFPCR_ROLE_NOCHANGE).role == of.OFPCR_ROLE_SLAVE
+    assert _role(sw.c, of.OFPCR_ROLE_NOCHANGE).role == of.OFPCR_ROLE_EQUAL
 
 
 @clause("6.3.4-generation")

@@ -31,6 +31,13 @@ def test_configuration(sw: Bed) -> None:
     assert (config.flags, config.miss_send_len) == (of.OFPC_FRAG_NORMAL, 77)
 
 
+@clause("7.3.2-frag-flags")
+def test_fragments_are_not_reassembled(sw: Bed) -> None:
+    error = sw.c.error(msg.OFPSetConfig(DP, of.OFPC_FRAG_REASM, 77))
+    assert error == (of.OFPET_SWITCH_CONFIG_FAILED, of.OFPSCFC_BAD_FLAGS)
+    assert sw.c.request(msg.OFPGetConfigRequest(DP)).flags == of.OFPC_FRAG_NORMAL
+
+
 def _ports(sw: Bed) -> dict[int, Any]:
     return {p.port_no: p for p in sw.c.request(msg.OFPPortDescStatsRequest(DP, 0)).body if p.port_no <= PORTS}
 
@@ -296,3 +303,14 @@ def test_echo(sw: Bed, size: int) -> None:
 @clause("7.3.5.5-features")
 def test_table_mod_is_accepted(sw: Bed) -> None:
     assert sw.c.error(msg.OFPTableMod(DP, of.OFPTT_ALL, 0)) is None
+
+
+@clause("7.3.5-series")
+def test_a_request_in_several_messages_is_answered_once(sw: Bed) -> None:
+    parts = [msg.OFPTableFeaturesStatsRequest(DP, more, []) for more in (of.OFPMPF_REQ_MORE, 0)]
+    xid = sw.c.send(parts[0])
+    parts[1].set_xid(xid)
+    parts[1].serialize()
+    answers = sw.c.transact(bytes(parts[1].buf))
+    assert {(a.msg_type, a.type) for a in answers} == {(of.OFPT_MULTIPART_REPLY, of.OFPMP_TABLE_FEATURES)}
+    assert [bool(a.flags & of.OFPMPF_REPLY_MORE) for a in answers].count(False) == 1

@@ -223,6 +223,15 @@ def test_mpls_shims_come_and_go(sw: Bed, eth_type: int) -> None:
     assert sw.exchange(3, labelled).frames[2] == [UDP4]
 
 
+@clause("7.2.5-mpls-pop-type")
+@pytest.mark.parametrize(("bottom", "left"), [(0, 0x0800), (1, 0x8847)], ids=["ip left", "shim left"])
+def test_what_pop_mpls_leaves_is_of_the_action_s_type(sw: Bed, bottom: int, left: int) -> None:
+    packet = (ip4(17), transport(17), PAYLOAD)
+    sw.install(flow({"in_port": 1, "eth_type": 0x8847}, [msg.OFPActionPopMpls(left), output(2)]))
+    labelled = frame(eth(0x8847), shim(99, bottom=bottom), *packet)
+    assert sw.exchange(1, labelled).frames[2] == [frame(eth(left), *packet)]
+
+
 @clause("7.2.5-pbb")
 def test_pbb_headers_come_and_go(sw: Bed) -> None:
     push = [msg.OFPActionPushPbb(0x88E7), set_field(pbb_isid=77), set_field(eth_dst=OTHER), output(2)]
