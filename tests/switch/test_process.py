@@ -107,15 +107,43 @@ def test_a_long_bundle_and_a_new_port_survive_a_kill(switch: Switch) -> None:
     control(target, "mod-port", "5", "down")
     switch.ask("port-remove", name="twice")
     switch.ask("port-add", name="twice", type="dpdk", number=5, devargs="net_null0")
-    rules = "".join(
-        f"priority=1,dl_dst=02:00:00:{n >> 16:02x}:{n >> 8 & 255:02x}:{n & 255:02x},actions=drop\n" for n in range(LONG)
-    )
-    control(target, "--bundle", "add-flows", "-", rules=rules)
+    control(target, "--bundle", "add-flows", "-", rules=long_list("drop"))
     killed = switch.process()
     os.kill(killed, signal.SIGKILL)
     until(lambda: switch.answers() and switch.process() != killed)
     assert switch.ask("tables")[0]["rules"] == LONG, switch.log()
     assert switch.port("twice")["link"] == "live"
+
+
+def test_a_long_log_makes_way_for_a_dump_and_nothing_is_lost(switch: Switch) -> None:
+    """Rules are replaced over and over, also while the dump is written."""
+    target = f"unix:{switch.home}/openflow"
+    control(target, "add-flows", "-", rules=long_list("output:1"))
+    once = journal_bytes(switch)
+    for port in (2, 3):
+        control(target, "add-flows", "-", rules=long_list(f"output:{port}"))
+    until(lambda: journal_bytes(switch) < 2.5 * once)
+    control(target, "--strict", "del-flows", f"priority=1,dl_dst={address(7)}")
+    killed = switch.process()
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: switch.answers() and switch.process() != killed)
+    assert switch.ask("tables")[0]["rules"] == LONG - 1, switch.log()
+    assert all(rule["rule"].endswith("actions=output:3") for rule in switch.ask("flows")["flows"])
+
+
+def address(number: int) -> str:
+    return f"02:00:00:{number >> 16:02x}:{number >> 8 & 255:02x}:{number & 255:02x}"
+
+
+def long_list(action: str) -> str:
+    return "".join(f"priority=1,dl_dst={address(number)},actions={action}\n" for number in range(LONG))
+
+
+def journal_bytes(switch: Switch) -> int:
+    url = f"http://{(switch.home / 'metrics').read_text()}/metrics"
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+        lines = answer.read().decode().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("quake_journal_bytes "))
 
 
 def control(target: str, *arguments: str, rules: str = "") -> None:

@@ -65,8 +65,15 @@ void of_port_status(void *of, const struct dp_port *port, enum dp_port_reason re
 
 /* Restoring: apply a message that was accepted at `created_ms` (CLOCK_MONOTONIC) before, all of `n` atomically. */
 ofperr of_replay(struct of *of, const uint8_t *const *messages, const size_t *lengths, unsigned n, uint64_t created_ms);
-/* The present state as the shortest list of messages that makes it anew (for a compact journal). */
-void of_dump(struct of *of, void (*each)(void *aux, const uint8_t *message, size_t len, uint64_t created_ms),
-             void *aux);
+/* The present state as the shortest list of messages that makes it anew (for a compact journal), in steps: begin lists
+ * all but the rules, and each step some rules, until it is false. Changes may be made in between. If these are put into
+ * the list where they happened, it makes the state at its end: a rule is listed as it was at that time, and what a
+ * change does to one that is yet to be listed does not matter. */
+struct of_dump;
+struct of_dump *of_dump_begin(struct of *of,
+                              void (*each)(void *aux, const uint8_t *message, size_t len, uint64_t created_ms),
+                              void *aux);
+bool of_dump_step(struct of_dump *dump);
+void of_dump_end(struct of_dump *dump);
 
 #endif

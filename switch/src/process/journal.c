@@ -32,7 +32,8 @@ struct journal {
     int fd;
     struct header *header;
     uint8_t *base;
-    unsigned target;    /* half that is appended to */
+    bool dumping;       /* the half that is not in use is being written */
+    bool full;          /* and something did not fit into it */
     uint64_t last_dump; /* bytes that the last dump took */
 };
 
@@ -52,7 +53,6 @@ struct journal *journal_open(int fd) {
     *journal = (struct journal){.fd = fd, .header = (struct header *) base, .base = base + HEADER};
     if (journal->header->magic != MAGIC)
         *journal->header = (struct header){.magic = MAGIC};
-    journal->target = atomic_load(&journal->header->current);
     return journal;
 }
 
@@ -61,40 +61,45 @@ void journal_close(struct journal *journal) {
     free(journal);
 }
 
+static unsigned half_in_use(const struct journal *journal) {
+    return atomic_load(&journal->header->current);
+}
+
 /* Room for a record's data, not yet in force; NULL if there is none. */
-static uint8_t *put_record(struct journal *journal, enum journal_type type, uint64_t created_ms, size_t size) {
-    uint64_t used = atomic_load_explicit(&journal->header->used[journal->target], memory_order_relaxed);
+static uint8_t *put_record(struct journal *journal, unsigned half, enum journal_type type, uint64_t created_ms,
+                           size_t size) {
+    uint64_t used = atomic_load_explicit(&journal->header->used[half], memory_order_relaxed);
     if (size > HALF - used - sizeof(struct record_header) - 8 || used > HALF - sizeof(struct record_header) - 8)
         return NULL;
-    uint8_t *place = journal->base + journal->target * HALF + used;
+    uint8_t *place = journal->base + half * HALF + used;
     struct record_header header = {.type = type, .created_ms = created_ms, .size = size};
     memcpy(place, &header, sizeof header);
     return place + sizeof header;
 }
 
-static void seal_record(struct journal *journal, size_t size) {
-    _Atomic uint64_t *used = &journal->header->used[journal->target];
+static void seal_record(struct journal *journal, unsigned half, size_t size) {
+    _Atomic uint64_t *used = &journal->header->used[half];
     uint64_t length = (sizeof(struct record_header) + size + 7) & ~UINT64_C(7);
     atomic_store_explicit(used, atomic_load_explicit(used, memory_order_relaxed) + length, memory_order_release);
 }
 
-bool journal_append(struct journal *journal, enum journal_type type, uint64_t created_ms, const void *data,
-                    size_t size) {
-    uint8_t *place = put_record(journal, type, created_ms, size);
+static bool put(struct journal *journal, unsigned half, enum journal_type type, uint64_t created_ms, const void *data,
+                size_t size) {
+    uint8_t *place = put_record(journal, half, type, created_ms, size);
     if (!place)
         return false;
     if (size)
         memcpy(place, data, size);
-    seal_record(journal, size);
+    seal_record(journal, half, size);
     return true;
 }
 
-bool journal_append_messages(struct journal *journal, uint64_t created_ms, const uint8_t *const *messages,
-                             const size_t *lengths, unsigned n) {
+static bool put_messages(struct journal *journal, unsigned half, uint64_t created_ms, const uint8_t *const *messages,
+                         const size_t *lengths, unsigned n) {
     size_t size = sizeof(uint32_t) * (1 + (size_t) n);
     for (unsigned i = 0; i < n; i++)
         size += lengths[i];
-    uint8_t *place = put_record(journal, JOURNAL_MESSAGES, created_ms, size);
+    uint8_t *place = put_record(journal, half, JOURNAL_MESSAGES, created_ms, size);
     if (!place)
         return false;
     uint32_t *table = (uint32_t *) (void *) place; /* records are aligned */
@@ -105,13 +110,36 @@ bool journal_append_messages(struct journal *journal, uint64_t created_ms, const
         memcpy(to, messages[i], lengths[i]);
         to += lengths[i];
     }
-    seal_record(journal, size);
+    seal_record(journal, half, size);
     return true;
+}
+
+void journal_dump(struct journal *journal, enum journal_type type, uint64_t created_ms, const void *data, size_t size) {
+    journal->full |= !put(journal, !half_in_use(journal), type, created_ms, data, size);
+}
+
+void journal_dump_messages(struct journal *journal, uint64_t created_ms, const uint8_t *const *messages,
+                           const size_t *lengths, unsigned n) {
+    journal->full |= !put_messages(journal, !half_in_use(journal), created_ms, messages, lengths, n);
+}
+
+bool journal_append(struct journal *journal, enum journal_type type, uint64_t created_ms, const void *data,
+                    size_t size) {
+    if (journal->dumping)
+        journal_dump(journal, type, created_ms, data, size);
+    return put(journal, half_in_use(journal), type, created_ms, data, size);
+}
+
+bool journal_append_messages(struct journal *journal, uint64_t created_ms, const uint8_t *const *messages,
+                             const size_t *lengths, unsigned n) {
+    if (journal->dumping)
+        journal_dump_messages(journal, created_ms, messages, lengths, n);
+    return put_messages(journal, half_in_use(journal), created_ms, messages, lengths, n);
 }
 
 void journal_each(const struct journal *journal, bool (*each)(void *aux, const struct journal_record *record),
                   void *aux) {
-    unsigned half = atomic_load(&journal->header->current);
+    unsigned half = half_in_use(journal);
     uint64_t used = atomic_load_explicit(&journal->header->used[half], memory_order_acquire);
     const uint8_t *place = journal->base + half * HALF, *end = place + used;
     while ((size_t) (end - place) >= sizeof(struct record_header)) {
@@ -148,8 +176,9 @@ bool journal_is_long(const struct journal *journal) {
 }
 
 void journal_begin(struct journal *journal) {
-    journal->target = !atomic_load(&journal->header->current);
-    atomic_store(&journal->header->used[journal->target], 0);
+    atomic_store(&journal->header->used[!half_in_use(journal)], 0);
+    journal->dumping = true;
+    journal->full = false;
 }
 
 /* Give the memory of a half that is not in use back to the system. */
@@ -158,17 +187,16 @@ static void release(const struct journal *journal, unsigned half) {
                      (off_t) HALF);
 }
 
-void journal_commit(struct journal *journal) {
-    atomic_store(&journal->header->current, journal->target);
-    journal->last_dump = journal_size(journal);
-    release(journal, !journal->target);
-}
-
-void journal_abandon(struct journal *journal) {
-    release(journal, journal->target);
-    journal->target = atomic_load(&journal->header->current);
+bool journal_commit(struct journal *journal) {
+    journal->dumping = false;
+    if (!journal->full) {
+        atomic_store(&journal->header->current, !half_in_use(journal));
+        journal->last_dump = journal_size(journal);
+    }
+    release(journal, !half_in_use(journal));
+    return !journal->full;
 }
 
 size_t journal_size(const struct journal *journal) {
-    return atomic_load(&journal->header->used[atomic_load(&journal->header->current)]);
+    return atomic_load(&journal->header->used[half_in_use(journal)]);
 }

@@ -4,8 +4,8 @@
  * The journal is a memory file (memfd) that the supervisor holds, so it outlives the worker process however that ends;
  * it never touches a disk. It has two halves. One is in use: records are appended to it, and a record counts once the
  * half's length was moved past it, so a process that is killed in the middle of writing leaves no torn record. When the
- * log has grown to twice what a dump of the state takes, the dump is written to the other half, and one store makes
- * that one the half in use.
+ * log has grown to twice what a dump of the state takes, the dump is written to the other half, bit by bit; what is
+ * appended meanwhile goes to both; and one store makes the other one the half in use.
  *
  * Neighbours: supervisor.c makes the memory file; quake.c writes and replays. */
 #ifndef QUAKE_PROCESS_JOURNAL_H
@@ -54,10 +54,14 @@ bool journal_messages(const struct journal_record *record, const uint8_t **messa
 
 /* True when the log is due to be replaced by a dump. */
 bool journal_is_long(const struct journal *journal);
-/* What is appended between begin and commit goes to the new half; commit puts that in force, abandon forgets it. */
+/* Between begin and commit there is a new half, to which journal_dump...() adds, and journal_append...() as well as to
+ * the old one. Commit puts the new one in force, unless something did not fit into it: then it is forgotten, the answer
+ * is false, and the old one stays. */
 void journal_begin(struct journal *journal);
-void journal_commit(struct journal *journal);
-void journal_abandon(struct journal *journal);
+void journal_dump(struct journal *journal, enum journal_type type, uint64_t created_ms, const void *data, size_t size);
+void journal_dump_messages(struct journal *journal, uint64_t created_ms, const uint8_t *const *messages,
+                           const size_t *lengths, unsigned n);
+bool journal_commit(struct journal *journal);
 
 size_t journal_size(const struct journal *journal); /* bytes in use */
 

@@ -194,6 +194,7 @@ void quake_stop(struct quake *quake) {
     loop_timer_remove(quake->tick);
     loop_timer_remove(quake->second);
     loop_fd_remove(quake->dp_watch);
+    quake_compact_now(quake);
     of_destroy(quake->of);
     quake->of = NULL;
     quake_ports_close(quake);

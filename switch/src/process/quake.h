@@ -32,6 +32,7 @@ struct quake {
     struct of *of;
     struct workers workers;
     struct journal *journal;
+    struct compaction *compaction; /* NULL: none is under way */
     struct rte_mempool *pool;
     struct port_host host;
     struct quake_port ports[DP_MAX_PORTS];

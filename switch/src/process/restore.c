@@ -9,6 +9,7 @@
 #include "ports.h"
 
 #define RETRY_MS 60000  /* a dump of so much that it does not fit takes seconds */
+#define TURN_MS 5
 #define LEAST_MESSAGE 8 /* bytes: an OpenFlow header */
 
 struct restoring {
@@ -142,64 +143,94 @@ bool quake_restore(struct quake *quake) {
 
 /* ---- Compacting ---- */
 
-struct dumping {
+/* Rules are dumped some at a time, in rounds of the loop of their own. */
+struct compaction {
     struct quake *quake;
-    bool full;
+    struct of_dump *dump;
+    struct loop_timer *turn;
 };
 
 static void dump_message(void *aux, const uint8_t *message, size_t len, uint64_t created_ms) {
-    struct dumping *dumping = aux;
-    dumping->full |= !journal_append_messages(dumping->quake->journal, created_ms, &message, &len, 1);
+    journal_dump_messages(((struct quake *) aux)->journal, created_ms, &message, &len, 1);
 }
 
-static void dump_text(struct dumping *dumping, enum journal_type type, const char *text) {
-    dumping->full |= !journal_append(dumping->quake->journal, type, 0, text, strlen(text));
+static void dump_text(struct quake *quake, enum journal_type type, const char *text) {
+    journal_dump(quake->journal, type, 0, text, strlen(text));
 }
 
-static void dump_port(struct dumping *dumping, const struct quake_port *entry) {
-    json_t *record = quake_port_record(dumping->quake, entry);
+static void dump_port(struct quake *quake, const struct quake_port *entry) {
+    json_t *record = quake_port_record(quake, entry);
     char *text = json_dumps(record, JSON_COMPACT);
-    dump_text(dumping, JOURNAL_PORT_ADD, text);
+    dump_text(quake, JOURNAL_PORT_ADD, text);
     free(text);
     json_decref(record);
 }
 
-/* False if it does not fit; then the log stays. */
-static bool quake_compact(struct quake *quake) {
-    struct dumping dumping = {.quake = quake};
+/* The log stays, and the next dump has to wait, if the state does not fit. */
+static void compact_end(struct compaction *compaction) {
+    struct quake *quake = compaction->quake;
+    if (!journal_commit(quake->journal)) {
+        quake->no_dump_before_ms = loop_now_ms() + RETRY_MS;
+        log_error("the journal is full: a restarted worker will lack the last changes");
+    }
+    of_dump_end(compaction->dump);
+    loop_timer_remove(compaction->turn);
+    free(compaction);
+    quake->compaction = NULL;
+}
+
+/* As long a turn as a controller has that sends without pause, or the log would grow faster than the dump. */
+static void compact_some(void *aux) {
+    struct compaction *compaction = aux;
+    const uint64_t end = loop_now_ms() + TURN_MS;
+    bool more = true;
+    while (more && loop_now_ms() < end)
+        more = of_dump_step(compaction->dump);
+    if (more)
+        loop_timer_set(compaction->turn, loop_now_ms());
+    else
+        compact_end(compaction);
+}
+
+static void compact_begin(struct quake *quake) {
+    struct compaction *compaction = quake->compaction = xzalloc(sizeof *compaction);
     size_t i;
     json_t *target;
     journal_begin(quake->journal);
     for (i = 0; i < DP_MAX_PORTS; i++)
         if (quake->ports[i].number)
-            dump_port(&dumping, &quake->ports[i]);
-    of_dump(quake->of, dump_message, &dumping);
+            dump_port(quake, &quake->ports[i]);
     json_array_foreach(quake->controllers, i, target)
-        dump_text(&dumping, JOURNAL_CONTROLLER_ADD, json_string_value(target));
-    dump_text(&dumping, JOURNAL_CONFIGURED, "");
-    if (dumping.full)
-        journal_abandon(quake->journal);
-    else
-        journal_commit(quake->journal);
-    return !dumping.full;
+        dump_text(quake, JOURNAL_CONTROLLER_ADD, json_string_value(target));
+    dump_text(quake, JOURNAL_CONFIGURED, "");
+    compaction->quake = quake;
+    compaction->dump = of_dump_begin(quake->of, dump_message, quake);
+    compaction->turn = loop_timer_add(quake->loop, loop_now_ms(), compact_some, compaction);
 }
 
-/* Every change is in force already, so a dump has those that the log had no room for. */
-static void make_way(struct quake *quake) {
-    uint64_t now = loop_now_ms();
-    if (now < quake->no_dump_before_ms || quake_compact(quake))
+void quake_compact_now(struct quake *quake) {
+    if (!quake->compaction)
         return;
-    quake->no_dump_before_ms = now + RETRY_MS;
-    log_error("the journal is full: a restarted worker will lack the last changes");
+    while (of_dump_step(quake->compaction->dump))
+        continue;
+    compact_end(quake->compaction);
+}
+
+/* A log that is full cannot wait. Every change is in force already, so a dump has those that the log had no room for. */
+static void make_way(struct quake *quake, bool full) {
+    if (!quake->compaction && loop_now_ms() >= quake->no_dump_before_ms)
+        compact_begin(quake);
+    if (full)
+        quake_compact_now(quake);
 }
 
 void quake_record(struct quake *quake, enum journal_type type, const char *text) {
     if (!journal_append(quake->journal, type, loop_now_ms(), text, strlen(text)))
-        make_way(quake);
+        make_way(quake, true);
 }
 
 void quake_record_messages(struct quake *quake, const uint8_t *const *messages, const size_t *lengths, unsigned n) {
     bool noted = journal_append_messages(quake->journal, loop_now_ms(), messages, lengths, n);
     if (!noted || journal_is_long(quake->journal))
-        make_way(quake);
+        make_way(quake, !noted);
 }

@@ -96,26 +96,38 @@ static void messages_of_a_bundle_stay_together(void **state) {
     assert_true(seen);
 }
 
+static void put_dump(struct bed *bed, const char *text) {
+    journal_dump(bed->journal, JOURNAL_PORT_REMOVE, 5, text, strlen(text));
+}
+
 static void a_dump_replaces_the_log_at_once(void **state) {
     struct bed *bed = *state;
     put(bed, "log");
     journal_begin(bed->journal);
-    put(bed, "dump");
+    put_dump(bed, "dump");
     assert_string_equal(content(bed), "log"); /* a process killed now leaves the log */
-    journal_commit(bed->journal);
-    assert_string_equal(content(bed), "dump");
+    put(bed, "+meanwhile");
+    assert_string_equal(content(bed), "log+meanwhile");
+    put_dump(bed, "+dump");
+    assert_true(journal_commit(bed->journal));
+    assert_string_equal(content(bed), "dump+meanwhile+dump");
     put(bed, "+log");
-    assert_string_equal(content(bed), "dump+log");
+    assert_string_equal(content(bed), "dump+meanwhile+dump+log");
 }
 
-static void an_abandoned_dump_leaves_the_log(void **state) {
+static void a_dump_that_does_not_fit_leaves_the_log(void **state) {
     struct bed *bed = *state;
     put(bed, "log");
     journal_begin(bed->journal);
-    put(bed, "dump");
-    journal_abandon(bed->journal);
+    put_dump(bed, "dump");
+    journal_dump(bed->journal, JOURNAL_MESSAGES, 0, "", (size_t) 2 << 30); /* as long as the half: nothing is read of it */
     put(bed, "+log");
+    assert_false(journal_commit(bed->journal));
     assert_string_equal(content(bed), "log+log");
+    journal_begin(bed->journal);
+    put_dump(bed, "dump");
+    assert_true(journal_commit(bed->journal));
+    assert_string_equal(content(bed), "dump");
 }
 
 static void a_log_is_long_when_twice_its_last_dump(void **state) {
@@ -127,8 +139,8 @@ static void a_log_is_long_when_twice_its_last_dump(void **state) {
     assert_true(journal_is_long(bed->journal));
     journal_begin(bed->journal);
     for (unsigned i = 0; i < 9; i++)
-        assert_true(journal_append(bed->journal, JOURNAL_MESSAGES, 0, mebibyte, sizeof mebibyte));
-    journal_commit(bed->journal);
+        journal_dump(bed->journal, JOURNAL_MESSAGES, 0, mebibyte, sizeof mebibyte);
+    assert_true(journal_commit(bed->journal));
     assert_false(journal_is_long(bed->journal));
 }
 
@@ -138,7 +150,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_successor_reads_what_was_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(messages_of_a_bundle_stay_together, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_dump_replaces_the_log_at_once, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(an_abandoned_dump_leaves_the_log, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_dump_that_does_not_fit_leaves_the_log, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_log_is_long_when_twice_its_last_dump, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
