@@ -29,7 +29,7 @@ lint-switch: switch ## gcc -Wall -Wextra -Werror and clang-tidy over the switch
 	nice run-clang-tidy -quiet -p $(SWITCH_BUILD) '/switch/(src|tools|bench)/' >$(SWITCH_BUILD)/clang-tidy.log 2>&1 \
 		|| { grep -E "(warning|error):" $(SWITCH_BUILD)/clang-tidy.log >&2; exit 1; }
 test-switch: setup switch ## quake: unit tests in C, then the conformance cases with real packets, on quake and on Open vSwitch
-	meson test -C $(SWITCH_BUILD) --no-rebuild --print-errorlogs
+	meson test -C $(SWITCH_BUILD) --no-rebuild --print-errorlogs --timeout-multiplier 4
 	$(PY) -m pytest tests/switch -q --durations=10 $(ARGS)
 test-cluster: setup images image-quake ## Tests on a fresh cluster of two real nodes
 	$(PY) -m pytest tests/cluster -q --durations=15 $(ARGS)

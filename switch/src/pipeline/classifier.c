@@ -386,14 +386,14 @@ static void lookup_further(const struct search *search, const struct flow *const
         if (!open.n) {
             return;
         }
-        tuple_lookup(search->step[k].tuple, open.flow, open.n, version, here);
+        tuple_lookup(search->step[k].tuple, open.flow, open.n, version, here, true);
         take_better(&open, here, found);
     }
 }
 
 static void lookup_tuples(const struct search *search, const struct flow *const *flows, unsigned n, uint64_t version,
                           struct dp_flow **found) {
-    tuple_lookup(search->step[0].tuple, flows, n, version, found);
+    tuple_lookup(search->step[0].tuple, flows, n, version, found, search->form == FORM_TUPLES);
     if (search->n > 1) {
         lookup_further(search, flows, n, version, found);
     }
@@ -404,7 +404,7 @@ static struct dp_flow *lookup_miss(const struct search *search, const struct flo
     struct dp_flow *found = NULL;
     const struct tuple *last = search->step[search->n - 1].tuple;
     if (!last->shape->n) {
-        tuple_lookup(last, &flow, 1, version, &found);
+        tuple_lookup(last, &flow, 1, version, &found, false);
     }
     return found;
 }

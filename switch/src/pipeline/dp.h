@@ -41,7 +41,7 @@ struct dp_txn;
 #define DP_TABLES 254    /* tables 0..253 */
 #define DP_MAX_PORTS 256 /* slots, so at once; port numbers are any 1..OFPP_MAX */
 #define DP_MAX_WORKERS 64
-#define DP_BATCH 32
+#define DP_BATCH 64      /* packets at a time: enough for the cache misses of many flows to overlap */
 
 /* Events, called on the control thread from dp_poll() or from the change that caused them. */
 enum dp_removed_reason { DP_REMOVED_IDLE, DP_REMOVED_HARD, DP_REMOVED_DELETE, DP_REMOVED_GROUP_DELETE }; /* OFPRR_* */

@@ -1,7 +1,7 @@
 /* The key of a plain packet, in a few loads: untagged IPv4 with no options, no fragment, carrying TCP or UDP.
  *
- * It is what nearly all packets are. For those extract_plain() gives just what flow_extract() gives (a test holds them
- * against each other); of any other packet it says so and leaves it to flow_extract(). */
+ * It is what nearly all packets are. For those extract_plain() gives just what flow_extract() gives, and extract_absent() the
+ * rest (a test holds them against each other); of any other packet it says so and leaves it to flow_extract(). */
 #ifndef QUAKE_PIPELINE_EXTRACT_H
 #define QUAKE_PIPELINE_EXTRACT_H 1
 
@@ -38,6 +38,9 @@ static inline bool is_plain(const uint8_t *data, uint32_t length) {
            total >= least && length - PLAIN_L3 >= least;
 }
 
+/* The words that extract_plain() sets. */
+#define PLAIN_WORDS (1U << FW_ETH0 | 1U << FW_ETH1 | 1U << FW_MPLS_PBB | 1U << FW_IP | 1U << FW_IPV4 | 1U << FW_TP)
+
 static inline bool extract_plain(const struct rte_mbuf *mbuf, struct flow *flow, struct layers *layers) {
     const uint8_t *data = rte_pktmbuf_mtod(mbuf, const uint8_t *);
     if (rte_pktmbuf_data_len(mbuf) < PLAIN_BYTES || !is_plain(data, rte_pktmbuf_data_len(mbuf))) {
@@ -48,12 +51,16 @@ static inline bool extract_plain(const struct rte_mbuf *mbuf, struct flow *flow,
     flow->word[FW_MPLS_PBB] = 0;
     flow->word[FW_IP] = rte_cpu_to_be_64((uint64_t) data[23] << 56 | (uint64_t) data[15] << 48);
     flow->word[FW_IPV4] = plain_load64(data + 26);
-    memset(&flow->word[FW_IPV6_SRC0], 0, 4 * sizeof(uint64_t));
     struct flow present = {.tp_present = 1};
     flow->word[FW_TP] = (plain_load64(data + PLAIN_L4) & RTE_BE64(0xffffffff00000000)) | present.word[FW_TP];
-    memset(&flow->word[FW_ND_TARGET0], 0, 4 * sizeof(uint64_t));
     *layers = (struct layers){.l3 = PLAIN_L3, .l4 = PLAIN_L4};
     return true;
+}
+
+/* What extract_plain() leaves out: the words of headers that a plain packet does not have. */
+static inline void extract_absent(struct flow *flow) {
+    memset(&flow->word[FW_IPV6_SRC0], 0, 4 * sizeof(uint64_t));
+    memset(&flow->word[FW_ND_TARGET0], 0, 4 * sizeof(uint64_t));
 }
 
 #endif

@@ -21,4 +21,10 @@ static inline uint32_t hash_word(uint32_t hash, uint64_t word) {
 }
 #endif
 
+/* CRCs are linear: of keys that hold one number in several words, the low bits may take few values. The product's high
+ * half depends on every bit. */
+static inline uint32_t hash_finish(uint32_t hash) {
+    return (uint32_t) (hash * UINT64_C(0x9e3779b97f4a7c15) >> 32);
+}
+
 #endif

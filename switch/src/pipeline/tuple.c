@@ -13,10 +13,10 @@
 #include "slab.h"
 
 #define FIRST_BUCKETS 4
-#define CACHED_BUCKETS                                                                                                 \
-    64                    /* as many stay in the first-level cache, with their rules: fetching ahead would only cost   \
-                           */
-#define KEYS_PER_BUCKET 4 /* on average, at most: few keys overflow a bucket of six */
+/* As many stay in the first-level cache, with their rules: fetching ahead would only cost. */
+#define CACHED_BUCKETS 64
+/* On average, at most: one key in a hundred overflows a bucket of six. */
+#define KEYS_PER_BUCKET 3
 
 /* ---- Tables ---- */
 
@@ -113,7 +113,7 @@ static uint32_t flow_hash(const struct shape *shape, const struct flow *flow) {
     for (unsigned i = 0; i < shape->n; i++) {
         hash = hash_word(hash, flow->word[shape->word[i]] & shape->mask[i]);
     }
-    return hash;
+    return hash_finish(hash);
 }
 
 static uint64_t rule_word(const struct dp_flow *rule, unsigned word) {
@@ -126,7 +126,7 @@ static uint32_t rule_hash(const struct shape *shape, const struct dp_flow *rule)
     for (unsigned i = 0; i < shape->n; i++) {
         hash = hash_word(hash, rule_word(rule, shape->word[i]) & shape->mask[i]);
     }
-    return hash;
+    return hash_finish(hash);
 }
 
 static bool same_key(const struct shape *shape, const struct dp_flow *a, const struct dp_flow *b) {
@@ -357,9 +357,11 @@ static __rte_noinline struct dp_flow *search_on(const struct buckets *buckets, u
 }
 
 /* Three sweeps over the batch, so that the cache misses of its packets overlap: hash and fetch buckets; pick candidates
- * and fetch rules; check rules. `words` is a constant in each copy of this function. */
+ * and fetch rules; check rules. They are fetched into the second-level cache, for which more fetches may be under way at
+ * once. `words` is a constant in each copy of this function. Where many of the packets will not
+ * be found the candidates are sorted out without branches, as a hit cannot be foretold. */
 static __rte_always_inline void lookup(const struct tuple *tuple, const struct flow *const *flows, unsigned n,
-                                       uint64_t version, struct dp_flow **found, const unsigned words) {
+                                       uint64_t version, struct dp_flow **found, const bool sparse, const unsigned words) {
     const struct buckets *buckets = rcu_get(&tuple->buckets);
     const struct bucket *bucket = buckets->bucket;
     const uint32_t bucket_mask = buckets->mask;
@@ -381,24 +383,27 @@ static __rte_always_inline void lookup(const struct tuple *tuple, const struct f
             key[i][k] = flows[i]->word[word[k]] & mask[k];
             hash[i] = hash_word(hash[i], key[i][k]);
         }
+        hash[i] = hash_finish(hash[i]);
         if (fetch) {
-            rte_prefetch0(&bucket[hash[i] & bucket_mask]);
+            rte_prefetch1(&bucket[hash[i] & bucket_mask]);
         }
     }
     unsigned n_likely = 0;
-    for (unsigned i = 0; i < n; i++) { /* without branches: in a search of many tuples a hit cannot be foretold */
+    for (unsigned i = 0; i < n; i++) {
         const struct bucket *home = &bucket[hash[i] & bucket_mask];
         unsigned bits = candidates(home, signature_of(hash[i]));
         candidate[i] = rcu_get(&home->head[__builtin_ctz(bits | 1U << (BUCKET_SLOTS - 1))]);
         if (fetch) {
-            rte_prefetch0(candidate[i] ? (const void *) &candidate[i]->program : home);
+            rte_prefetch1(candidate[i] ? (const void *) &candidate[i]->program : home);
         }
-        found[i] = NULL;
-        probable[n_likely] = i;
-        n_likely += (bits | relaxed_get(&home->overflow)) != 0;
+        if (sparse) {
+            found[i] = NULL;
+            probable[n_likely] = i;
+            n_likely += (bits | relaxed_get(&home->overflow)) != 0;
+        }
     }
-    for (unsigned k = 0; k < n_likely; k++) {
-        unsigned i = probable[k];
+    for (unsigned k = 0; k < (sparse ? n_likely : n); k++) {
+        unsigned i = sparse ? probable[k] : k;
         struct dp_flow *rule = candidate[i];
         if (likely(rule && exact && values_equal(rule, key[i], words) && rule_visible(rule, version))) {
             found[i] = rule;
@@ -409,28 +414,28 @@ static __rte_always_inline void lookup(const struct tuple *tuple, const struct f
 }
 
 void tuple_lookup(const struct tuple *tuple, const struct flow *const *flows, unsigned n, uint64_t version,
-                  struct dp_flow **found) {
+                  struct dp_flow **found, bool sparse) {
     switch (tuple->shape->n) {
     case 0:
-        lookup(tuple, flows, n, version, found, 0);
+        lookup(tuple, flows, n, version, found, sparse, 0);
         break;
     case 1:
-        lookup(tuple, flows, n, version, found, 1);
+        lookup(tuple, flows, n, version, found, sparse, 1);
         break;
     case 2:
-        lookup(tuple, flows, n, version, found, 2);
+        lookup(tuple, flows, n, version, found, sparse, 2);
         break;
     case 3:
-        lookup(tuple, flows, n, version, found, 3);
+        lookup(tuple, flows, n, version, found, sparse, 3);
         break;
     case 4:
-        lookup(tuple, flows, n, version, found, 4);
+        lookup(tuple, flows, n, version, found, sparse, 4);
         break;
     case 5:
-        lookup(tuple, flows, n, version, found, 5);
+        lookup(tuple, flows, n, version, found, sparse, 5);
         break;
     default:
-        lookup(tuple, flows, n, version, found, tuple->shape->n);
+        lookup(tuple, flows, n, version, found, sparse, tuple->shape->n);
         break;
     }
 }

@@ -65,8 +65,9 @@ struct dp_flow *tuple_next_chain(const struct tuple *tuple, size_t *at);
  * walk may pause while rules come and go: it meets each key that stays once. */
 bool tuple_walk(const struct tuple *tuple, uint32_t *at, bool (*chain)(void *aux, struct dp_flow *head), void *aux);
 
-/* Workers: the rule of highest priority for each of `n` flows that exists in `version`, or NULL. */
+/* Workers: the rule of highest priority for each of `n` flows that exists in `version`, or NULL. `sparse`: many flows
+ * will not be found here. */
 void tuple_lookup(const struct tuple *tuple, const struct flow *const *flows, unsigned n, uint64_t version,
-                  struct dp_flow **found);
+                  struct dp_flow **found, bool sparse);
 
 #endif

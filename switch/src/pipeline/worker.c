@@ -5,14 +5,13 @@
 #include <string.h>
 
 #include <rte_branch_prediction.h>
-#include <rte_ether.h>
 #include <rte_mbuf.h>
 #include <rte_prefetch.h>
 #include <rte_rcu_qsbr.h>
 
 #include "../base/buf.h"
 #include "../openflow/ofp13.h"
-#include "extract.h"
+#include "keys.h"
 
 /* ---- Life ---- */
 
@@ -25,6 +24,11 @@ struct dp_worker *dp_worker_create(struct dp *dp, unsigned id, struct rte_mempoo
     w->transmit = transmit;
     w->aux = aux;
     counters_attach(&dp->counters, id, &w->counters);
+    for (unsigned i = 0; i < DP_BATCH; i++) {
+        w->packets[i].index = i;
+        w->all[i] = &w->packets[i];
+        w->all_flows[i] = &w->packets[i].flow;
+    }
     rte_rcu_qsbr_thread_register(dp->rcu.qsbr, id);
     rte_rcu_qsbr_thread_online(dp->rcu.qsbr, id);
     dp->workers[id] = w;
@@ -83,30 +87,6 @@ void packet_need_layers(struct packet *p) {
     if (!p->layers_known) {
         p->have &= PIPELINE_WORDS;
         packet_need(p, ALL_WORDS);
-    }
-}
-
-static __rte_noinline void extract(struct packet *p) {
-    if (!extract_plain(p->mbuf, &p->flow, &p->layers)) {
-        struct flow flow;
-        if (p->mbuf->nb_segs > 1) {
-            packet_headers_contiguous(p->mbuf);
-        }
-        flow_extract(p->mbuf, p->flow.in_port, p->flow.in_phy_port, p->flow.metadata, p->flow.tunnel_id, &flow,
-                     &p->layers);
-        p->flow = flow;
-    }
-    p->have = ALL_WORDS;
-    p->layers_known = true;
-}
-
-static __rte_always_inline void need(struct packet *p, uint32_t words) {
-    uint32_t missing = words & ~p->have;
-    if (missing == 1U << FW_ETH0 && likely(rte_pktmbuf_data_len(p->mbuf) >= RTE_ETHER_HDR_LEN)) {
-        p->flow.word[FW_ETH0] = plain_load64(rte_pktmbuf_mtod(p->mbuf, const uint8_t *));
-        p->have |= missing;
-    } else if (missing) {
-        extract(p);
     }
 }
 
@@ -297,31 +277,13 @@ static __rte_always_inline void run_rule(struct dp_worker *w, struct sweep *swee
     }
 }
 
-/* The rule of each packet; `search` is the table's. */
-static __rte_always_inline void look_up(const struct search *search, uint64_t version, struct packet *const *packets,
-                                        unsigned n, struct dp_flow **found) {
-    const struct flow *flows[DP_BATCH];
-    if (unlikely(!search)) {
-        for (unsigned i = 0; i < n; i++) {
-            found[i] = NULL;
-        }
-        return;
-    }
-    const uint32_t words = search->words;
-    for (unsigned i = 0; i < n; i++) {
-        flows[i] = &packets[i]->flow;
-        need(packets[i], words);
-    }
-    classifier_lookup(search, flows, n, version, found);
-}
-
 /* Counters of so few rules stay in the caches by themselves. */
 #define CACHED_COUNTERS 4096
 
 static __rte_noinline void fetch_counters(const struct dp_worker *w, struct dp_flow *const *found, unsigned n) {
     for (unsigned i = 0; i < n; i++) {
         if (likely(found[i] != NULL)) {
-            rte_prefetch0(counter_of(&w->counters, found[i]->counter));
+            rte_prefetch1(counter_of(&w->counters, found[i]->counter));
         }
     }
 }
@@ -358,11 +320,21 @@ static void trace_found(struct dp_worker *w, uint8_t table_id, struct packet *p,
     }
 }
 
-/* Let `n` packets visit a table. */
-static __rte_always_inline void visit(struct dp_worker *w, uint8_t table_id, struct packet *const *packets,
-                                      unsigned n) {
-    struct dp_flow *found[DP_BATCH] = {NULL};
-    look_up(rcu_get(&w->dp->tables[table_id].search), w->state->version, packets, n, found);
+static uint32_t words_of(const struct search *search) {
+    return search ? search->words : 0;
+}
+
+/* Let `n` packets visit a table. Their flows have the words of `search`, which is the table's. */
+static __rte_always_inline void visit(struct dp_worker *w, uint8_t table_id, const struct search *search,
+                                      struct packet *const *packets, const struct flow *const *flows, unsigned n) {
+    struct dp_flow *found[DP_BATCH];
+    if (likely(search != NULL)) {
+        classifier_lookup(search, flows, n, w->state->version, found);
+    } else {
+        for (unsigned i = 0; i < n; i++) {
+            found[i] = NULL;
+        }
+    }
     if (likely(!w->trace)) {
         run_found(w, table_id, packets, n, found);
         return;
@@ -374,12 +346,17 @@ static __rte_always_inline void visit(struct dp_worker *w, uint8_t table_id, str
 
 static __rte_noinline void run_table(struct dp_worker *w, uint8_t table_id) {
     struct packet *packets[DP_BATCH];
+    const struct flow *flows[DP_BATCH];
+    const struct search *search = rcu_get(&w->dp->tables[table_id].search);
+    const uint32_t words = words_of(search);
     unsigned n = w->n_list[table_id];
     w->n_list[table_id] = 0;
     for (unsigned i = 0; i < n; i++) {
         packets[i] = &w->packets[w->list[table_id][i]];
+        flows[i] = &packets[i]->flow;
+        need(packets[i], words);
     }
-    visit(w, table_id, packets, n);
+    visit(w, table_id, search, packets, flows, n);
 }
 
 static void run_tables(struct dp_worker *w) {
@@ -395,14 +372,10 @@ static void run_tables(struct dp_worker *w) {
 /* ---- Entry ---- */
 
 /* Whole words are stored, as whole words are loaded soon after: halves could not be forwarded to the load. */
-static __rte_always_inline void packet_init(struct packet *p, unsigned index, struct rte_mbuf *mbuf, uint64_t ports,
+static __rte_always_inline void packet_init(struct packet *p, struct rte_mbuf *mbuf, uint64_t ports,
                                             uint64_t tunnel_id) {
     p->mbuf = mbuf;
-    p->have = PIPELINE_WORDS;
-    p->n_set = 0;
-    p->layers_known = false;
-    p->waits = false;
-    p->index = index;
+    memcpy(&p->have, (uint32_t[]){PIPELINE_WORDS, 0}, 2 * sizeof(uint32_t)); /* in one store */
     p->flow.word[FW_PORTS] = ports;
     p->flow.word[FW_METADATA] = 0;
     p->flow.word[FW_TUNNEL] = tunnel_id;
@@ -443,18 +416,19 @@ void dp_process(struct dp_worker *w, unsigned slot, uint64_t tunnel_id, struct r
         refuse(w, slot, packets, n);
         return;
     }
-    struct packet *visitors[DP_BATCH];
+    const struct search *search = rcu_get(&w->dp->tables[0].search);
+    const uint32_t words = words_of(search);
     const uint64_t ports_key = ports_word(ports->port_no[slot]);
     uint64_t bytes = 0;
     for (unsigned i = 0; i < n; i++) {
-        visitors[i] = &w->packets[i];
-        packet_init(&w->packets[i], i, packets[i], ports_key, tunnel_id);
+        packet_init(&w->packets[i], packets[i], ports_key, tunnel_id);
+        need(&w->packets[i], words);
         bytes += rte_pktmbuf_pkt_len(packets[i]);
     }
     w->n_packets = n;
     w->in_slot = (int) slot;
     count_received(w, slot, n, bytes);
-    visit(w, 0, visitors, n);
+    visit(w, 0, search, w->all, w->all_flows, n);
     end(w);
 }
 
@@ -462,7 +436,7 @@ static void begin_one(struct dp_worker *w, uint32_t in_port, uint64_t tunnel_id,
     begin(w);
     w->in_slot = port_map_slot(w->state->ports, in_port);
     w->n_packets = 1;
-    packet_init(&w->packets[0], 0, mbuf, ports_word(in_port), tunnel_id);
+    packet_init(&w->packets[0], mbuf, ports_word(in_port), tunnel_id);
     w->packets[0].rule = NULL;
 }
 

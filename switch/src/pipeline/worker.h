@@ -25,14 +25,14 @@
  * first two all that a rule on Ethernet addresses does. */
 struct packet {
     alignas(64) struct rte_mbuf *mbuf;
-    uint32_t have; /* bit i: flow.word[i] is right */
+    uint32_t have; /* bit i: flow.word[i] is right; this and the next four are set by one store */
     uint8_t n_set; /* length of the action set */
     bool layers_known;
     bool waits;                 /* packet-out: the packet was put before table 0 */
-    uint8_t index;              /* in the batch */
+    uint8_t table_id;           /* of `rule` */
     const struct dp_flow *rule; /* whose program is interpreted; NULL in a packet-out */
     struct layers layers;
-    uint8_t table_id; /* of `rule` */
+    uint8_t index; /* in the batch; never changes */
     alignas(8) struct flow flow;
 };
 
@@ -66,6 +66,8 @@ struct dp_worker {
     uint8_t list[DP_TABLES][DP_BATCH]; /* indices into packets */
     unsigned n_packets;
     struct packet packets[DP_BATCH];
+    struct packet *all[DP_BATCH]; /* &packets[i], and its flow, for the table that all of a batch visit */
+    const struct flow *all_flows[DP_BATCH];
     const struct action *set[DP_BATCH][ACTION_SET_MAX]; /* action sets, by index */
     /* what goes out */
     uint64_t tx_used[DP_MAX_PORTS / 64];
