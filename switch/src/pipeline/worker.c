@@ -331,9 +331,7 @@ static __rte_always_inline void visit(struct dp_worker *w, uint8_t table_id, con
     if (likely(search != NULL)) {
         classifier_lookup(search, flows, n, w->state->version, found);
     } else {
-        for (unsigned i = 0; i < n; i++) {
-            found[i] = NULL;
-        }
+        memset(found, 0, sizeof found);
     }
     if (likely(!w->trace)) {
         run_found(w, table_id, packets, n, found);
