@@ -264,7 +264,7 @@ static json_t *worker_object(const struct worker *worker) {
                      (json_int_t) c->rounds, "batches", (json_int_t) c->batches, "packets", (json_int_t) c->packets,
                      "naps", (json_int_t) c->naps, "blocks", (json_int_t) c->blocks, "busy_seconds",
                      (double) c->busy_cycles / (double) rte_get_tsc_hz(), "max_sleep_ns",
-                     (json_int_t) set->max_sleep_ns);
+                     (json_int_t) set->limits.nap_ns);
 }
 
 static char *workers(struct quake *quake, const json_t *params, json_t **result) {

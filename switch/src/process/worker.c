@@ -22,8 +22,7 @@
 
 #define JOBS 1024
 #define NS_PER_S 1000000000
-#define NAP_STEP_NS 1000
-#define BLOCK_AFTER_MS 10            /* without a packet */
+#define UNBROKEN_NS 100000
 #define MAX_WAITS (DP_MAX_PORTS + 1) /* queues that a worker can block on, and its own wake-up */
 
 static inline void add(_Atomic uint64_t *counter, uint64_t n) {
@@ -56,14 +55,20 @@ static inline unsigned poll_queue(struct worker *worker, const struct queue_ref 
     return n;
 }
 
-/* One look at every queue. Returns the largest batch. */
-static unsigned poll_queues(struct worker *worker, const struct queue_set *set) {
-    unsigned largest = 0;
+struct look {
+    unsigned packets; /* that came */
+    bool more;        /* a queue may have some left */
+};
+
+/* One look at every queue. */
+static struct look poll_queues(struct worker *worker, const struct queue_set *set) {
+    struct look look = {0};
     for (unsigned i = 0; i < set->n; i++) {
         unsigned n = poll_queue(worker, &set->queues[i]);
-        largest = RTE_MAX(largest, n);
+        look.packets += n;
+        look.more |= n == DP_BATCH;
     }
-    return largest;
+    return look;
 }
 
 static void do_job(struct worker *worker, struct job *job) {
@@ -105,14 +110,29 @@ static void drain(int fd) {
     (void) !read(fd, &count, sizeof count);
 }
 
-static void nap(struct worker *worker, const struct queue_set *set) {
+static uint64_t now_ns(const struct worker *worker) {
+    return (uint64_t) ((double) rte_rdtsc() * worker->ns_per_cycle);
+}
+
+/* A short sleep is not broken off: a timer alone costs less than one beside a descriptor. Returns whether it was. */
+static bool sleep_for(const struct worker *worker, uint64_t length_ns) {
+    struct timespec time = {.tv_sec = (time_t) (length_ns / NS_PER_S), .tv_nsec = (long) (length_ns % NS_PER_S)};
+    if (length_ns < UNBROKEN_NS)
+        return clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
     struct pollfd wake = {worker->wake_fd, POLLIN, 0};
-    struct timespec time = {.tv_sec = (time_t) (worker->sleep_ns / NS_PER_S),
-                            .tv_nsec = (long) (worker->sleep_ns % NS_PER_S)};
+    if (ppoll(&wake, 1, &time, NULL) <= 0)
+        return false;
+    drain(worker->wake_fd);
+    return true;
+}
+
+static void nap(struct worker *worker, const struct queue_set *set, uint64_t length_ns) {
+    uint64_t began = now_ns(worker);
     go_offline(worker, WORKER_NAPPING);
-    if (!called(worker, set) && ppoll(&wake, 1, &time, NULL) > 0)
-        drain(worker->wake_fd);
+    bool broken_off = called(worker, set) || sleep_for(worker, length_ns);
     go_online(worker);
+    if (!broken_off)
+        rest_napped(&worker->rest, now_ns(worker) - began);
     add(&worker->counters.naps, 1);
 }
 
@@ -154,9 +174,12 @@ static void adopt(struct worker *worker, const struct queue_set *set) {
 static bool block(struct worker *worker, const struct queue_set *set) {
     struct pollfd waits[MAX_WAITS];
     unsigned n = arm(worker, set, waits);
-    if (!n)
+    if (!n) {
+        rest_blocked(&worker->rest, 0);
         return false;
-    if (!poll_queues(worker, set)) { /* nothing slipped in while arming */
+    }
+    uint64_t began = now_ns(worker);
+    if (!poll_queues(worker, set).packets) { /* nothing slipped in while arming */
         go_offline(worker, WORKER_BLOCKED);
         if (!called(worker, set) && poll(waits, n, -1) > 0 && waits[0].revents)
             drain(worker->wake_fd);
@@ -166,23 +189,22 @@ static bool block(struct worker *worker, const struct queue_set *set) {
     set = atomic_load_explicit(&worker->queues, memory_order_acquire);
     if (set->generation == worker->generation)
         disarm(set, waits, n);
-    worker->last_packet = worker->mark = rte_rdtsc();
-    worker->sleep_ns = 0;
+    rest_blocked(&worker->rest, now_ns(worker) - began);
     return true;
 }
 
-static void rest(struct worker *worker, const struct queue_set *set, unsigned largest) {
-    if (largest >= DP_BATCH / 2 || (set->n && !set->max_sleep_ns)) {
-        worker->sleep_ns = 0;
-        return;
+/* The queues are empty. */
+static void rest(struct worker *worker, const struct queue_set *set) {
+    uint64_t now = now_ns(worker);
+    bool quiet = now - worker->last_packet_ns >= worker->rest.patience_ns;
+    if ((quiet || !set->n) && block(worker, set)) {
+        worker->last_packet_ns = now_ns(worker);
+    } else {
+        uint64_t length_ns = rest_nap(&worker->rest, &set->limits, worker->unrested, now);
+        worker->unrested = 0;
+        if (length_ns)
+            nap(worker, set, length_ns);
     }
-    bool quiet = worker->mark - worker->last_packet > rte_get_tsc_hz() / 1000 * BLOCK_AFTER_MS;
-    if ((quiet || !set->n) && block(worker, set))
-        return;
-    uint64_t longer = RTE_MIN(worker->sleep_ns + NAP_STEP_NS, set->max_sleep_ns);
-    if (worker->sleep_ns)
-        nap(worker, set);
-    worker->sleep_ns = longer;
     worker->mark = rte_rdtsc(); /* what passed was sleep, not work */
 }
 
@@ -192,19 +214,21 @@ static void round_of(struct worker *worker) {
     const struct queue_set *set = atomic_load_explicit(&worker->queues, memory_order_acquire);
     if (unlikely(set->generation != worker->generation))
         adopt(worker, set);
-    unsigned largest = poll_queues(worker, set);
+    struct look look = poll_queues(worker, set);
     if (unlikely(!rte_ring_empty(worker->jobs)))
         do_jobs(worker);
     dp_worker_quiescent(worker->dp_worker);
     rte_rcu_qsbr_quiescent(worker->rcu, worker->id);
     uint64_t now = rte_rdtsc();
-    if (largest) {
+    if (look.packets) {
         add(&worker->counters.busy_cycles, now - worker->mark);
-        worker->last_packet = now;
+        worker->last_packet_ns = (uint64_t) ((double) now * worker->ns_per_cycle);
+        worker->unrested += look.packets;
     }
     worker->mark = now;
     add(&worker->counters.rounds, 1);
-    rest(worker, set, largest);
+    if (!look.more && (set->limits.nap_ns || !set->n))
+        rest(worker, set);
 }
 
 static void *run(void *aux) {
@@ -215,7 +239,10 @@ static void *run(void *aux) {
     rte_rcu_qsbr_thread_register(worker->rcu, worker->id);
     rte_rcu_qsbr_thread_online(worker->rcu, worker->id);
     dp_worker_online(worker->dp_worker);
-    worker->mark = worker->last_packet = rte_rdtsc();
+    worker->ns_per_cycle = (double) NS_PER_S / (double) rte_get_tsc_hz();
+    worker->mark = rte_rdtsc();
+    worker->last_packet_ns = now_ns(worker);
+    rest_init(&worker->rest, worker->last_packet_ns);
     while (!atomic_load_explicit(&worker->stop, memory_order_relaxed))
         round_of(worker);
     dp_worker_offline(worker->dp_worker);

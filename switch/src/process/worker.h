@@ -7,13 +7,11 @@
  *
  * Rest
  * ----
- * After a round that brought less than half a batch the worker naps, each time 1 us longer, never longer than a receive
- * ring can hold packets at its peak rate, halved (queue_set.max_sleep_ns); a fuller round ends napping at once. After a
- * while without any packet it arms its ports' wake-ups and blocks until one of them, or the control thread, wakes it:
- * at zero load it takes no CPU time. Ports without wake-ups keep it napping. A resting worker is offline for RCU:
- * nobody waits for it.
+ * A worker whose queues are empty naps, as long as rest.h says, or, after a while without any packet, arms its ports'
+ * wake-ups and blocks until one of them, or the control thread, wakes it: at zero load it takes no CPU time. Ports
+ * without wake-ups keep it napping. A resting worker is offline for RCU: nobody waits for it.
  *
- * Neighbours: workers.c owns workers; pipeline/dp.h runs the packets; ports/port.h brings and takes them. */
+ * Neighbours: workers.c owns workers; rest.c says how long they rest; pipeline/dp.h runs the packets; ports/port.h brings and takes them. */
 #ifndef QUAKE_PROCESS_WORKER_H
 #define QUAKE_PROCESS_WORKER_H 1
 
@@ -23,6 +21,7 @@
 #include <stdint.h>
 
 #include "../ports/port.h"
+#include "rest.h"
 
 struct rte_rcu_qsbr;
 struct rte_ring;
@@ -35,7 +34,7 @@ struct queue_ref {
 struct queue_set {
     uint64_t generation; /* no two sets have the same */
     unsigned n;
-    uint64_t max_sleep_ns; /* 0: never nap (policy "spin") */
+    struct rest_limits limits; /* of the port that allows least; nap_ns 0: never nap (policy "spin") */
     struct queue_ref queues[];
 };
 
@@ -77,8 +76,11 @@ struct worker {
     struct worker_counters counters;
 
     /* The worker's own. */
-    uint64_t mark, last_packet; /* TSC */
-    uint64_t sleep_ns;
+    double ns_per_cycle;
+    uint64_t mark; /* TSC */
+    uint64_t last_packet_ns;
+    uint64_t unrested; /* packets since the queues were last empty */
+    struct rest rest;
     uint64_t generation; /* of the set that was polled last */
 
     /* The control thread's own. */

@@ -49,14 +49,15 @@ static unsigned count_queues(const struct workers *workers) {
 }
 
 /* How long a worker may leave a port alone: half the time in which its ring fills at its peak rate. */
-static uint64_t max_sleep_ns(const struct workers *workers, const struct port *port) {
+static uint64_t max_nap_ns(const struct workers *workers, const struct port *port) {
     uint64_t rate = workers->policy.peak_rate ? workers->policy.peak_rate : port->peak_rate;
     return workers->policy.spin ? 0 : port->ring * UINT64_C(1000000000) / (2 * rate);
 }
 
 static void set_add(const struct workers *workers, struct queue_set *set, struct port *port, uint16_t queue) {
-    uint64_t sleep = max_sleep_ns(workers, port);
-    set->max_sleep_ns = set->n ? RTE_MIN(set->max_sleep_ns, sleep) : sleep;
+    struct rest_limits own = {max_nap_ns(workers, port), port->ring}, *limits = &set->limits;
+    limits->nap_ns = set->n ? RTE_MIN(limits->nap_ns, own.nap_ns) : own.nap_ns;
+    limits->ring = set->n ? RTE_MIN(limits->ring, own.ring) : own.ring;
     set->queues[set->n++] = (struct queue_ref){port, queue};
 }
 
@@ -80,7 +81,7 @@ static void plan(const struct workers *workers, struct queue_set **sets) {
 }
 
 static bool set_equal(const struct queue_set *a, const struct queue_set *b) {
-    if (a->n != b->n || a->max_sleep_ns != b->max_sleep_ns)
+    if (a->n != b->n || a->limits.nap_ns != b->limits.nap_ns || a->limits.ring != b->limits.ring)
         return false;
     for (unsigned i = 0; i < a->n; i++)
         if (a->queues[i].port != b->queues[i].port || a->queues[i].queue != b->queues[i].queue)
