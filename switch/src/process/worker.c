@@ -210,7 +210,9 @@ static void rest(struct worker *worker, const struct queue_set *set) {
 
 /* ---- The thread ---- */
 
+/* Between rounds a worker holds no queue set and no port: then, and while it is offline, they may be taken away. */
 static void round_of(struct worker *worker) {
+    rte_rcu_qsbr_quiescent(worker->rcu, worker->id);
     const struct queue_set *set = atomic_load_explicit(&worker->queues, memory_order_acquire);
     if (unlikely(set->generation != worker->generation))
         adopt(worker, set);
@@ -218,7 +220,6 @@ static void round_of(struct worker *worker) {
     if (unlikely(!rte_ring_empty(worker->jobs)))
         do_jobs(worker);
     dp_worker_quiescent(worker->dp_worker);
-    rte_rcu_qsbr_quiescent(worker->rcu, worker->id);
     uint64_t now = rte_rdtsc();
     if (look.packets) {
         add(&worker->counters.busy_cycles, now - worker->mark);
