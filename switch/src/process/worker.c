@@ -110,8 +110,8 @@ static void drain(int fd) {
     (void) !read(fd, &count, sizeof count);
 }
 
-static uint64_t now_ns(const struct worker *worker) {
-    return (uint64_t) ((double) rte_rdtsc() * worker->ns_per_cycle);
+static uint64_t ns_of(const struct worker *worker, uint64_t cycles) {
+    return (uint64_t) ((double) cycles * worker->ns_per_cycle);
 }
 
 /* A short sleep is not broken off: a timer alone costs less than one beside a descriptor. Returns whether it was. */
@@ -127,12 +127,12 @@ static bool sleep_for(const struct worker *worker, uint64_t length_ns) {
 }
 
 static void nap(struct worker *worker, const struct queue_set *set, uint64_t length_ns) {
-    uint64_t began = now_ns(worker);
+    uint64_t began = rte_rdtsc();
     go_offline(worker, WORKER_NAPPING);
     bool broken_off = called(worker, set) || sleep_for(worker, length_ns);
     go_online(worker);
     if (!broken_off)
-        rest_napped(&worker->rest, now_ns(worker) - began);
+        rest_napped(&worker->rest, ns_of(worker, rte_rdtsc() - began));
     add(&worker->counters.naps, 1);
 }
 
@@ -178,7 +178,7 @@ static bool block(struct worker *worker, const struct queue_set *set) {
         rest_blocked(&worker->rest, 0);
         return false;
     }
-    uint64_t began = now_ns(worker);
+    uint64_t began = rte_rdtsc();
     if (!poll_queues(worker, set).packets) { /* nothing slipped in while arming */
         go_offline(worker, WORKER_BLOCKED);
         if (!called(worker, set) && poll(waits, n, -1) > 0 && waits[0].revents)
@@ -189,18 +189,17 @@ static bool block(struct worker *worker, const struct queue_set *set) {
     set = atomic_load_explicit(&worker->queues, memory_order_acquire);
     if (set->generation == worker->generation)
         disarm(set, waits, n);
-    rest_blocked(&worker->rest, now_ns(worker) - began);
+    rest_blocked(&worker->rest, ns_of(worker, rte_rdtsc() - began));
     return true;
 }
 
 /* The queues are empty. */
 static void rest(struct worker *worker, const struct queue_set *set) {
-    uint64_t now = now_ns(worker);
-    bool quiet = now - worker->last_packet_ns >= worker->rest.patience_ns;
+    bool quiet = ns_of(worker, worker->mark - worker->last_packet) >= worker->rest.patience_ns;
     if ((quiet || !set->n) && block(worker, set)) {
-        worker->last_packet_ns = now_ns(worker);
+        worker->last_packet = rte_rdtsc();
     } else {
-        uint64_t length_ns = rest_nap(&worker->rest, &set->limits, worker->unrested, now);
+        uint64_t length_ns = rest_nap(&worker->rest, &set->limits, worker->unrested, ns_of(worker, worker->mark));
         worker->unrested = 0;
         if (length_ns)
             nap(worker, set, length_ns);
@@ -223,7 +222,7 @@ static void round_of(struct worker *worker) {
     uint64_t now = rte_rdtsc();
     if (look.packets) {
         add(&worker->counters.busy_cycles, now - worker->mark);
-        worker->last_packet_ns = (uint64_t) ((double) now * worker->ns_per_cycle);
+        worker->last_packet = now;
         worker->unrested += look.packets;
     }
     worker->mark = now;
@@ -241,9 +240,8 @@ static void *run(void *aux) {
     rte_rcu_qsbr_thread_online(worker->rcu, worker->id);
     dp_worker_online(worker->dp_worker);
     worker->ns_per_cycle = (double) NS_PER_S / (double) rte_get_tsc_hz();
-    worker->mark = rte_rdtsc();
-    worker->last_packet_ns = now_ns(worker);
-    rest_init(&worker->rest, worker->last_packet_ns);
+    worker->mark = worker->last_packet = rte_rdtsc();
+    rest_init(&worker->rest, ns_of(worker, worker->mark));
     while (!atomic_load_explicit(&worker->stop, memory_order_relaxed))
         round_of(worker);
     dp_worker_offline(worker->dp_worker);

@@ -77,8 +77,7 @@ struct worker {
 
     /* The worker's own. */
     double ns_per_cycle;
-    uint64_t mark; /* TSC */
-    uint64_t last_packet_ns;
+    uint64_t mark, last_packet; /* TSC */
     uint64_t unrested; /* packets since the queues were last empty */
     struct rest rest;
     uint64_t generation; /* of the set that was polled last */
