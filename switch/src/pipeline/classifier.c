@@ -215,8 +215,13 @@ static bool mask_within(const struct match *match, const struct shape *shape) {
     return !(words & ~shape->words);
 }
 
+/* Whether all that `match` (NULL: anything) covers in the tuple is the chain of its values. */
+static bool covers_one_chain(const struct tuple *tuple, const struct match *match) {
+    return match && tuple->exact && tuple->shape == shape_find(&tuple->shape->dp->shapes, &match->mask);
+}
+
 static bool each_of_tuple(const struct tuple *tuple, const struct each *each) {
-    if (each->match && tuple->exact && tuple->shape == shape_find(&tuple->shape->dp->shapes, &each->match->mask)) {
+    if (covers_one_chain(tuple, each->match)) {
         return each_of_chain(tuple_chain(tuple, &each->match->value), each);
     }
     size_t at = 0;
@@ -281,7 +286,7 @@ static bool walk_tuple(const struct tuple *tuple, uint32_t *at, struct walk *wal
         *at = 0;
         return true;
     }
-    if (match && tuple->exact && tuple->shape == shape_find(&tuple->shape->dp->shapes, &match->mask)) {
+    if (covers_one_chain(tuple, match)) {
         *at = 0;
         return each_of_chain(tuple_chain(tuple, &match->value), &walk->each);
     }
